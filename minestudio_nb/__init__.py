@@ -1,0 +1,33 @@
+"""Train Minecraft agents online, from a notebook.
+
+Importing this package loads neither Ray nor torch; names are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minestudio_nb.config import load_config, plan
+    from minestudio_nb.session import OnlineSession
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "OnlineSession": "minestudio_nb.session",
+    "load_config": "minestudio_nb.config",
+    "plan": "minestudio_nb.config",
+}
+
+__all__ = ["OnlineSession", "__version__", "load_config", "plan"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

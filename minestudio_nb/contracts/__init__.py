@@ -1,0 +1,1 @@
+"""What crosses a border between parts: data, specifications and protocols. Standard library and numpy only."""

@@ -1,0 +1,144 @@
+"""The few interfaces through which the parts of the system touch. Each docstring shows the loop that calls it.
+
+Both runtimes (inline and Ray) implement these; rollout and trainer know nothing else of the world around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from minestudio_nb.contracts.control import ControlOrder, EditStatus
+from minestudio_nb.contracts.fragments import EpisodeSummary, Fragment, FragmentMeta
+from minestudio_nb.contracts.telemetry import Event, MetricBatch
+from minestudio_nb.contracts.weights import WeightsPackage
+
+__all__ = [
+    "ControlBox",
+    "Environment",
+    "FragmentSink",
+    "FragmentStore",
+    "SessionView",
+    "TelemetrySink",
+    "WeightsPublisher",
+    "WeightsSource",
+]
+
+
+class Environment(Protocol):
+    """A gymnasium environment: ``obs, info = reset(seed=...)``; ``obs, reward, terminated, truncated, info = step(action)``.
+
+    Optional extras that workers use when present: ``observe_into(out: dict[str, array])`` writes the current observation without a
+    copy; ``get_state() / set_state(state)`` make inline resumes bit-equal; ``start_trace() / finish_trace()`` record an
+    episode as seed and actions; ``render()`` gives an rgb frame.
+    """
+
+    observation_space: Any
+    action_space: Any
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]: ...
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]: ...
+
+    def close(self) -> None: ...
+
+
+class FragmentSink(Protocol):
+    """Where a rollout worker delivers. ::
+
+    while sink.acquire(n):          # blocks until n fragments may be begun; False means: stop
+        ... collect n fragments ...
+        sink.put(fragment)          # one each
+    """
+
+    def acquire(self, count: int) -> bool:
+        """Blocks until ``count`` more fragments may be begun. False when the worker must stop."""
+
+    def put(self, fragment: Fragment) -> None:
+        """Delivers one finished fragment. The caller gives its arrays away."""
+
+    def release(self, count: int) -> None:
+        """Gives back credits of fragments that were begun and will not be finished."""
+
+
+class FragmentStore(Protocol):
+    """Where the trainer reads. ::
+
+    metas = store.take(fragments_per_iteration, timeout=...)      # rank 0 only
+    fragments = store.fetch([m.fragment_id for m in my_share])    # every rank
+    """
+
+    def take(self, count: int, version: int, timeout: float) -> list[FragmentMeta]:
+        """Exactly ``count`` admissible fragments for a learner at policy ``version``, oldest first, each once before any reuse.
+
+        Raises StoreTimeoutError after ``timeout`` seconds (having taken none).
+        """
+
+    def fetch(self, fragment_ids: Sequence[int]) -> list[Fragment | None]:
+        """The data, in the same order; None for a fragment whose data was lost with its node."""
+
+    def previous(self, fragment_ids: Sequence[int]) -> list[Fragment | None]:
+        """For each fragment the one before it in its stream, where it is still held."""
+
+
+class WeightsPublisher(Protocol):
+    """Where the trainer puts new weights: ``publisher.publish(package)`` returns when every worker that answers holds them."""
+
+    def publish(self, package: WeightsPackage) -> None: ...
+
+
+class WeightsSource(Protocol):
+    """Where a rollout worker looks between two batches: ``package = source.newest(); if package.version != mine: load``."""
+
+    def newest(self) -> WeightsPackage | None: ...
+
+
+class ControlBox(Protocol):
+    """Where rank 0 reads its orders at each iteration border. ::
+
+    order = box.read(revision)
+    if order.paused: order = box.wait(order.revision, timeout=...)
+    """
+
+    def read(self, revision: int) -> ControlOrder:
+        """The order in force; its ``edits`` are those newer than ``revision``."""
+
+    def wait(self, revision: int, timeout: float) -> ControlOrder:
+        """Like :meth:`read`, but returns only after something changed or ``timeout`` seconds passed."""
+
+    def answer(self, revision: int, status: EditStatus, iteration: int, reason: str = "") -> None:
+        """Says what became of the edit with this revision."""
+
+
+class TelemetrySink(Protocol):
+    """Where every part sends its numbers, events and finished episodes; never blocks for long, never raises."""
+
+    def metrics(self, batch: MetricBatch) -> None:
+        """Merges a batch into the current iteration."""
+
+    def iteration(self, iteration: int, batch: MetricBatch) -> None:
+        """Merges ``batch`` and closes iteration ``iteration``: one point on every curve."""
+
+    def event(self, event: Event) -> None: ...
+
+    def episodes(self, episodes: Sequence[EpisodeSummary]) -> None: ...
+
+
+@runtime_checkable
+class SessionView(Protocol):
+    """All that widgets see of a session; each call answers from a local snapshot and never blocks."""
+
+    def status(self) -> Mapping[str, Any]: ...
+
+    def points(self, since: int = 0) -> Sequence[Mapping[str, Any]]: ...
+
+    def events(self, since: int = 0) -> Sequence[Event]: ...
+
+    def frames(self) -> Mapping[str, npt.NDArray[np.uint8]]: ...
+
+    def set(self, key: str, value: Any) -> Any: ...

@@ -1,0 +1,129 @@
+"""What a session asks of a runtime. Two implement it: :mod:`.inline` (one process, no Ray) and :mod:`.ray_runtime`.
+
+The session calls, in this order::
+
+    runtime = make_runtime(...)
+    runtime.start_rollout(timeout)     # every environment has shown a first frame
+    runtime.start_trainer()            # returns at once
+    runtime.snapshot(cursor)           # as often as somebody looks
+    runtime.stop(timeout)              # leaves no process
+
+A runtime never decides about session states; it reports in ``Snapshot.phase`` what its trainer does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from minestudio_nb.config.load import LoadedConfig
+from minestudio_nb.contracts.control import Edit
+from minestudio_nb.contracts.specs import EnvSpec
+from minestudio_nb.contracts.telemetry import Event
+
+__all__ = ["Cursor", "EvaluationResult", "Phase", "Runtime", "RuntimeSpec", "Snapshot"]
+
+Phase = Literal["new", "rolling", "training", "paused", "finished", "failed", "stopped"]
+
+
+@dataclass(frozen=True)
+class RuntimeSpec:
+    """All that a runtime is started with."""
+
+    session: str
+    """Session name, also the name of the run directory."""
+    config: LoadedConfig
+    run_root: str
+    """Directory that holds run directories (``runs``), absolute."""
+    address: str | None = None
+    """Ray address; None starts a cluster of the session's own."""
+    detached: bool = False
+    """Whether the session outlives the process that started it."""
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """How much a reader has seen: numbers of points, events and episodes."""
+
+    points: int = 0
+    events: int = 0
+    episodes: int = 0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What changed since a cursor, and what holds now. Everything in it is plain data."""
+
+    phase: Phase
+    cursor: Cursor
+    status: Mapping[str, Any]
+    """``iteration, num_iterations, env_steps, policy_version, workers_alive, workers, unread_fragments, revision, started_at, stop_reason, failure``."""
+    points: Sequence[Mapping[str, Any]] = ()
+    """One dict per closed iteration: ``iteration, time, env_steps, values: {metric: float}``."""
+    events: Sequence[Event] = ()
+    episodes: Sequence[Mapping[str, Any]] = ()
+    edits: Sequence[Edit] = ()
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Returns and lengths of evaluation episodes, in the order of their seeds."""
+
+    returns: Sequence[float]
+    lengths: Sequence[int]
+    seeds: Sequence[int]
+    policy_version: int
+    deterministic: bool
+    traces: Sequence[Any] = field(default_factory=tuple)
+    """Recorded episodes, when asked for and when the environment can record them."""
+
+    @property
+    def mean_return(self) -> float:
+        """Mean undiscounted return."""
+        return float(np.mean(self.returns)) if self.returns else float("nan")
+
+
+class Runtime(Protocol):
+    """The interface; see the module docstring for the calling order. All waits take a deadline in seconds."""
+
+    spec: RuntimeSpec
+
+    def start_rollout(self, timeout: float) -> EnvSpec:
+        """Builds environments and policies; returns when each environment has shown a first observation, or raises."""
+
+    def start_trainer(self) -> None:
+        """Starts training in the background. Raises at once for what can be known at once."""
+
+    def snapshot(self, cursor: Cursor) -> Snapshot:
+        """News since ``cursor``; answers within a second whatever the trainer does."""
+
+    def edit(self, key: str, value: Any) -> Edit:
+        """Requests a live edit (already validated) and returns it with its revision."""
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def request(self, kind: str, **arguments: Any) -> None:
+        """A one-shot wish: ``"checkpoint"`` (label=), ``"record"`` (episodes=)."""
+
+    def evaluate(
+        self, episodes: int, deterministic: bool, seed: int, random_policy: bool, record: int
+    ) -> EvaluationResult:
+        """Runs ``episodes`` episodes on held-out seeds with the newest weights, without disturbing training data.
+
+        ``random_policy`` acts uniformly at random instead; the first ``record`` episodes come back as traces.
+        """
+
+    def frames(self) -> Mapping[str, npt.NDArray[np.uint8]]:
+        """The newest frame of each environment, ``"worker/env"`` -> uint8 ``(H, W, 3)``; a lease keeps them coming for a few seconds."""
+
+    def wait(self, timeout: float) -> bool:
+        """Blocks until the trainer has finished, failed or stopped; False after ``timeout`` seconds."""
+
+    def stop(self, timeout: float) -> None:
+        """Stops trainer and rollout, saves what must be saved, ends every process that it started. Idempotent."""
