@@ -1,0 +1,400 @@
+"""The blocks and items of the world: names, numbers and rules, as Python tables and as arrays for numba.
+
+Names are those of Minecraft Java Edition 1.16; hardness, tools, tiers, damage and drops are the published
+1.16 values (Minecraft Wiki: "Breaking", "Tiers", "Damage"). The number of each is our own: a block is one
+byte, and a block's id is also the id of the item that places it; items that are no blocks start at
+``FIRST_ITEM``. Ids never change once released, because saved states hold them; new blocks go at the end.
+
+The arrays at the bottom are indexed by block id (length 256) or by item id (length ``NUM_ITEMS``). Kernels
+read them as compile-time constants, so they are read-only.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from minestudio_nb.errors import SimulatorError
+
+# Tool kinds. A block names the kind that breaks it fast; an item names the kind it is.
+TOOL_NONE: Final = 0
+TOOL_PICKAXE: Final = 1
+TOOL_AXE: Final = 2
+TOOL_SHOVEL: Final = 3
+TOOL_SWORD: Final = 4
+TOOL_HOE: Final = 5
+TOOL_SHEARS: Final = 6
+
+# Harvest levels: what a tool must at least be made of before the block drops anything.
+TIER_WOOD: Final = 0
+TIER_STONE: Final = 1
+TIER_IRON: Final = 2
+TIER_DIAMOND: Final = 3
+TIER_NETHERITE: Final = 4
+
+UNBREAKABLE: Final = -1.0
+FIRST_ITEM: Final = 256
+
+
+@dataclass(frozen=True)
+class Block:
+    """One kind of block.
+
+    ``hardness`` is in Minecraft's unit (seconds at speed 1, before the factor 1.5 or 5); ``UNBREAKABLE`` is
+    negative. ``drop`` is the item that a correct tool yields: None for the block itself, "" for nothing;
+    ``drops`` is the (least, most) number of it. ``solid`` stops bodies, ``opaque`` stops light and sight,
+    ``cutout`` has holes in its texture, ``cross`` is drawn as two crossed planes, ``light`` is the emitted
+    light level, 0 to 15.
+    """
+
+    name: str
+    hardness: float
+    tool: int = TOOL_NONE
+    requires_tool: bool = False
+    tier: int = TIER_WOOD
+    drop: str | None = None
+    drops: tuple[int, int] = (1, 1)
+    solid: bool = True
+    opaque: bool = True
+    liquid: bool = False
+    cutout: bool = False
+    cross: bool = False
+    replaceable: bool = False
+    light: int = 0
+
+
+def _rock(name: str, hardness: float, tier: int = TIER_WOOD, **extra: object) -> Block:
+    return Block(name, hardness, TOOL_PICKAXE, requires_tool=True, tier=tier, **extra)  # type: ignore[arg-type]
+
+
+def _plant(name: str, drop: str | None = None, drops: tuple[int, int] = (1, 1), **extra: object) -> Block:
+    return Block(
+        name,
+        0.0,
+        drop=drop,
+        drops=drops,
+        solid=False,
+        opaque=False,
+        cutout=True,
+        cross=True,
+        **extra,  # type: ignore[arg-type]
+    )
+
+
+def _leaves(name: str) -> Block:
+    return Block(name, 0.2, TOOL_HOE, drop="", opaque=False, cutout=True)
+
+
+def _fluid(name: str, light: int = 0) -> Block:
+    return Block(
+        name, UNBREAKABLE, drop="", solid=False, opaque=False, liquid=True, replaceable=True, light=light
+    )
+
+
+BLOCKS: Final[tuple[Block, ...]] = (
+    Block("air", UNBREAKABLE, drop="", solid=False, opaque=False, replaceable=True),
+    Block("grass_block", 0.6, TOOL_SHOVEL, drop="dirt"),
+    Block("dirt", 0.5, TOOL_SHOVEL),
+    _rock("stone", 1.5, drop="cobblestone"),
+    _rock("cobblestone", 2.0),
+    Block("oak_log", 2.0, TOOL_AXE),
+    _leaves("oak_leaves"),
+    Block("oak_planks", 2.0, TOOL_AXE),
+    Block("sand", 0.5, TOOL_SHOVEL),
+    _fluid("water"),
+    _rock("obsidian", 50.0, TIER_DIAMOND),
+    Block("bedrock", UNBREAKABLE, drop=""),
+    _rock("coal_ore", 3.0, drop="coal"),
+    _rock("iron_ore", 3.0, TIER_STONE),
+    _rock("diamond_ore", 3.0, TIER_IRON, drop="diamond"),
+    Block("crafting_table", 2.5, TOOL_AXE),
+    Block("glass", 0.3, drop="", opaque=False, cutout=True),
+    Block("red_wool", 0.8, TOOL_SHEARS),
+    _rock("gold_block", 3.0, TIER_IRON),
+    _rock("furnace", 3.5),
+    Block("gravel", 0.6, TOOL_SHOVEL),
+    Block("birch_log", 2.0, TOOL_AXE),
+    _leaves("birch_leaves"),
+    Block("birch_planks", 2.0, TOOL_AXE),
+    Block("spruce_log", 2.0, TOOL_AXE),
+    _leaves("spruce_leaves"),
+    Block("spruce_planks", 2.0, TOOL_AXE),
+    _rock("sandstone", 0.8),
+    _rock("granite", 1.5),
+    _rock("diorite", 1.5),
+    _rock("andesite", 1.5),
+    _rock("gold_ore", 3.0, TIER_IRON),
+    _rock("redstone_ore", 3.0, TIER_IRON, drop="redstone", drops=(4, 5)),
+    _rock("lapis_ore", 3.0, TIER_STONE, drop="lapis_lazuli", drops=(4, 9)),
+    _rock("emerald_ore", 3.0, TIER_IRON, drop="emerald"),
+    _rock("iron_block", 5.0, TIER_STONE),
+    _rock("diamond_block", 5.0, TIER_IRON),
+    _rock("stone_bricks", 1.5),
+    _rock("bricks", 2.0),
+    _rock("mossy_cobblestone", 2.0),
+    Block("white_wool", 0.8, TOOL_SHEARS),
+    Block("black_wool", 0.8, TOOL_SHEARS),
+    Block("blue_wool", 0.8, TOOL_SHEARS),
+    Block("green_wool", 0.8, TOOL_SHEARS),
+    Block("yellow_wool", 0.8, TOOL_SHEARS),
+    Block("bookshelf", 1.5, TOOL_AXE, drop="book", drops=(3, 3)),
+    Block("chest", 2.5, TOOL_AXE),
+    Block("pumpkin", 1.0, TOOL_AXE),
+    Block("melon", 1.0, TOOL_AXE, drop="melon_slice", drops=(3, 7)),
+    Block("hay_block", 0.5, TOOL_HOE),
+    Block("snow_block", 0.2, TOOL_SHOVEL, requires_tool=True, drop="snowball", drops=(4, 4)),
+    Block("ice", 0.5, TOOL_PICKAXE, drop=""),
+    Block("clay", 0.6, TOOL_SHOVEL, drop="clay_ball", drops=(4, 4)),
+    Block("cactus", 0.4),
+    _rock("netherrack", 0.4),
+    Block("glowstone", 0.3, drop="glowstone_dust", drops=(2, 4), light=15),
+    Block("tnt", 0.0),
+    _rock("terracotta", 1.25),
+    _plant("grass", drop="", replaceable=True),
+    _plant("fern", drop="", replaceable=True),
+    _plant("dandelion"),
+    _plant("poppy"),
+    _plant("dead_bush", drop="stick", drops=(0, 2), replaceable=True),
+    _plant("oak_sapling"),
+    _plant("sugar_cane"),
+    _plant("torch", light=14),
+    _fluid("lava", light=15),
+    Block("nether_portal", UNBREAKABLE, drop="", solid=False, opaque=False, light=11),
+    Block("grass_path", 0.65, TOOL_SHOVEL, drop="dirt"),
+    Block("podzol", 0.5, TOOL_SHOVEL, drop="dirt"),
+    Block("coarse_dirt", 0.5, TOOL_SHOVEL),
+    _rock("end_stone", 3.0),
+)
+
+AIR: Final = 0
+
+
+@dataclass(frozen=True)
+class Item:
+    """One kind of item that is no block.
+
+    ``speed`` is the factor by which the tool breaks blocks of its kind faster than a hand; ``attack`` the
+    full damage of a hit in half hearts (a hand has 1); ``attack_speed`` full hits per second (a hand has 4);
+    ``food`` the half drumsticks it restores.
+    """
+
+    name: str
+    stack: int = 64
+    tool: int = TOOL_NONE
+    tier: int = -1
+    speed: float = 1.0
+    attack: float = 1.0
+    attack_speed: float = 4.0
+    durability: int = 0
+    food: int = 0
+
+
+# material: harvest tier, breaking speed, durability, damage of (sword, axe, pickaxe, shovel), attack speed
+# of the axe
+_MATERIALS: Final = {
+    "wooden": (TIER_WOOD, 2.0, 59, (4.0, 7.0, 2.0, 2.5), 0.8),
+    "stone": (TIER_STONE, 4.0, 131, (5.0, 9.0, 3.0, 3.5), 0.8),
+    "iron": (TIER_IRON, 6.0, 250, (6.0, 9.0, 4.0, 4.5), 0.9),
+    "golden": (TIER_WOOD, 12.0, 32, (4.0, 7.0, 2.0, 2.5), 1.0),
+    "diamond": (TIER_DIAMOND, 8.0, 1561, (7.0, 9.0, 5.0, 5.5), 1.0),
+    "netherite": (TIER_NETHERITE, 9.0, 2031, (8.0, 10.0, 6.0, 6.5), 1.0),
+}
+
+
+def _tools() -> list[Item]:
+    items = []
+    for material, (tier, speed, durability, damage, axe_speed) in _MATERIALS.items():
+        shapes = (
+            ("axe", TOOL_AXE, speed, damage[1], axe_speed),
+            ("pickaxe", TOOL_PICKAXE, speed, damage[2], 1.2),
+            ("shovel", TOOL_SHOVEL, speed, damage[3], 1.0),
+            ("sword", TOOL_SWORD, 1.5, damage[0], 1.6),
+        )
+        for shape, kind, factor, attack, attack_speed in shapes:
+            items.append(Item(f"{material}_{shape}", 1, kind, tier, factor, attack, attack_speed, durability))
+    return items
+
+
+ITEMS: Final[tuple[Item, ...]] = (
+    *_tools(),
+    Item("shears", 1, TOOL_SHEARS, TIER_WOOD, 5.0, durability=238),
+    Item("bow", 1, durability=384),
+    Item("arrow"),
+    Item("flint_and_steel", 1, durability=64),
+    Item("shield", 1, durability=336),
+    Item("bucket", 16),
+    Item("water_bucket", 1),
+    Item("lava_bucket", 1),
+    Item("stick"),
+    Item("coal"),
+    Item("charcoal"),
+    Item("iron_ingot"),
+    Item("gold_ingot"),
+    Item("netherite_ingot"),
+    Item("diamond"),
+    Item("emerald"),
+    Item("redstone"),
+    Item("lapis_lazuli"),
+    Item("flint"),
+    Item("beef", food=3),
+    Item("cooked_beef", food=8),
+    Item("porkchop", food=3),
+    Item("cooked_porkchop", food=8),
+    Item("mutton", food=2),
+    Item("cooked_mutton", food=6),
+    Item("chicken", food=2),
+    Item("rotten_flesh", food=4),
+    Item("apple", food=4),
+    Item("bread", food=5),
+    Item("melon_slice", food=2),
+    Item("leather"),
+    Item("feather"),
+    Item("string"),
+    Item("bone"),
+    Item("gunpowder"),
+    Item("wheat_seeds"),
+    Item("wheat"),
+    Item("book"),
+    Item("snowball", 16),
+    Item("clay_ball"),
+    Item("glowstone_dust"),
+    Item("egg", 16),
+    Item("ender_pearl", 16),
+    Item("ender_eye"),
+    Item("paper"),
+    Item("map"),
+)
+
+NUM_BLOCKS: Final = len(BLOCKS)
+NUM_ITEMS: Final = FIRST_ITEM + len(ITEMS)
+
+_BLOCK_IDS: Final[dict[str, int]] = {block.name: i for i, block in enumerate(BLOCKS)}
+_ITEM_IDS: Final[dict[str, int]] = _BLOCK_IDS | {item.name: FIRST_ITEM + i for i, item in enumerate(ITEMS)}
+_ITEM_NAMES: Final[dict[int, str]] = {number: name for name, number in _ITEM_IDS.items()}
+
+ITEM_NAMES: Final[tuple[str, ...]] = tuple(_ITEM_IDS)
+"""Every item name, blocks first, in the order of the ids."""
+
+
+def _look_up(name: str, table: dict[str, int], what: str) -> int:
+    plain = name.removeprefix("minecraft:")
+    if plain in table:
+        return table[plain]
+    near = difflib.get_close_matches(plain, table, n=1, cutoff=0.0)
+    raise SimulatorError(f"This world has no {what} {name!r}. The nearest name is {near[0]!r}.")
+
+
+def block_id(name: str) -> int:
+    """The id of a block by its Minecraft name, with or without "minecraft:".
+
+    Raises:
+        SimulatorError: this world has no such block; the message names the nearest one.
+    """
+    return _look_up(name, _BLOCK_IDS, "block")
+
+
+def item_id(name: str) -> int:
+    """The id of an item (or of a block as an item) by its Minecraft name, with or without "minecraft:".
+
+    Raises:
+        SimulatorError: this world has no such item; the message names the nearest one.
+    """
+    return _look_up(name, _ITEM_IDS, "item")
+
+
+def item_name(number: int) -> str:
+    """The Minecraft name of an item id, without "minecraft:".
+
+    Raises:
+        SimulatorError: no item has this id.
+    """
+    name = _ITEM_NAMES.get(int(number))
+    if name is None:
+        raise SimulatorError(
+            f"Item ids are 0 to {NUM_BLOCKS - 1} (blocks) and {FIRST_ITEM} to {NUM_ITEMS - 1}; got {number}."
+        )
+    return name
+
+
+def block_name(number: int) -> str:
+    """The Minecraft name of a block id, without "minecraft:".
+
+    Raises:
+        SimulatorError: no block has this id.
+    """
+    if not 0 <= int(number) < NUM_BLOCKS:
+        raise SimulatorError(f"Block ids are 0 to {NUM_BLOCKS - 1}; got {number}.")
+    return BLOCKS[int(number)].name
+
+
+def _frozen(values: np.ndarray) -> np.ndarray:
+    values.setflags(write=False)
+    return values
+
+
+def _block_array(dtype: type, default: float, attribute: str) -> np.ndarray:
+    values = np.full(256, default, dtype)
+    values[:NUM_BLOCKS] = [getattr(block, attribute) for block in BLOCKS]
+    return _frozen(values)
+
+
+def _drop_items() -> np.ndarray:
+    values = np.full(256, -1, np.int32)
+    for i, block in enumerate(BLOCKS):
+        name = block.name if block.drop is None else block.drop
+        values[i] = _ITEM_IDS[name] if name else -1
+    return _frozen(values)
+
+
+def _drop_counts(end: int) -> np.ndarray:
+    values = np.zeros(256, np.int32)
+    values[:NUM_BLOCKS] = [0 if block.drop == "" else block.drops[end] for block in BLOCKS]
+    return _frozen(values)
+
+
+def _item_array(dtype: type, attribute: str, of_block: float) -> np.ndarray:
+    values = np.full(NUM_ITEMS, of_block, dtype)
+    values[FIRST_ITEM:] = [getattr(item, attribute) for item in ITEMS]
+    return _frozen(values)
+
+
+def _placed_blocks() -> np.ndarray:
+    values = np.full(NUM_ITEMS, -1, np.int32)
+    for i, block in enumerate(BLOCKS):
+        if not block.liquid and block.name not in ("air", "nether_portal"):
+            values[i] = i
+    return _frozen(values)
+
+
+# Indexed by block id.
+HARDNESS: Final = _block_array(np.float64, UNBREAKABLE, "hardness")  # negative: cannot be broken
+BLOCK_TOOL: Final = _block_array(np.int8, TOOL_NONE, "tool")  # the kind of tool that is fast on it
+REQUIRES_TOOL: Final = _block_array(np.bool_, False, "requires_tool")  # without it: slower, and no drop
+BLOCK_TIER: Final = _block_array(np.int8, TIER_WOOD, "tier")  # least tier of that tool
+SOLID: Final = _block_array(np.bool_, False, "solid")
+OPAQUE: Final = _block_array(np.bool_, False, "opaque")
+LIQUID: Final = _block_array(np.bool_, False, "liquid")
+CUTOUT: Final = _block_array(np.bool_, False, "cutout")
+CROSS: Final = _block_array(np.bool_, False, "cross")
+REPLACEABLE: Final = _block_array(np.bool_, False, "replaceable")  # a block can be placed into it
+LIGHT: Final = _block_array(np.int8, 0, "light")
+TARGETABLE: Final = _frozen(
+    ~LIQUID & (np.arange(256) > AIR) & (np.arange(256) < NUM_BLOCKS)
+)  # what a click can hit
+DROP_ITEM: Final = _drop_items()  # item id, -1 for nothing
+DROP_MIN: Final = _drop_counts(0)
+DROP_MAX: Final = _drop_counts(1)
+
+# Indexed by item id.
+STACK_SIZE: Final = _item_array(np.int32, "stack", 64)
+ITEM_TOOL: Final = _item_array(np.int8, "tool", TOOL_NONE)
+ITEM_TIER: Final = _item_array(np.int8, "tier", -1)
+ITEM_SPEED: Final = _item_array(np.float64, "speed", 1.0)
+ITEM_ATTACK: Final = _item_array(np.float64, "attack", 1.0)  # half hearts
+ITEM_ATTACK_SPEED: Final = _item_array(np.float64, "attack_speed", 4.0)  # full hits per second
+ITEM_DURABILITY: Final = _item_array(np.int32, "durability", 0)  # uses, 0: does not wear out
+ITEM_FOOD: Final = _item_array(np.int32, "food", 0)  # half drumsticks
+PLACES_BLOCK: Final = _placed_blocks()  # block id that using the item places, -1 for none
