@@ -1,0 +1,39 @@
+"""How a session runs: in this process (:mod:`.inline`) or on a Ray cluster (:mod:`.ray_runtime`).
+
+Importing this package does not import Ray; making a Ray runtime does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from minestudio_nb.runtime.base import Runtime, RuntimeSpec
+
+__all__ = ["attach_runtime", "live_sessions", "make_runtime"]
+
+
+def make_runtime(name: str, spec: RuntimeSpec) -> Runtime:
+    """The runtime ``"inline"`` or ``"ray"``; nothing is started yet."""
+    if name == "inline":
+        from minestudio_nb.runtime.inline import InlineRuntime
+
+        return InlineRuntime(spec)
+    from minestudio_nb.runtime.ray_runtime import RayRuntime
+
+    return RayRuntime(spec)
+
+
+def attach_runtime(session: str, run_root: Path, address: str | None) -> Runtime:
+    """The runtime of a session that another process started. Raises RunError when nothing of it is alive."""
+    from minestudio_nb.runtime.ray_runtime import attach
+
+    return attach(session, run_root, address)
+
+
+def live_sessions(run_root: Path) -> Sequence[Mapping[str, Any]]:
+    """Sessions below ``run_root`` whose recorded cluster is alive; needs no connection to any of them."""
+    from minestudio_nb.runtime.cluster import live_clusters
+
+    return live_clusters(run_root)

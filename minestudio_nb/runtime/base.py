@@ -61,7 +61,8 @@ class Snapshot:
     phase: Phase
     cursor: Cursor
     status: Mapping[str, Any]
-    """``iteration, num_iterations, env_steps, policy_version, workers_alive, workers, unread_fragments, revision, started_at, stop_reason, failure``."""
+    """``iteration, num_iterations, env_steps, policy_version, workers, workers_alive, started_at, stop_reason,
+    failure``; times are Unix seconds, ``stop_reason`` and ``failure`` are texts, empty while there is none."""
     points: Sequence[Mapping[str, Any]] = ()
     """One dict per closed iteration: ``iteration, time, env_steps, values: {metric: float}``."""
     events: Sequence[Event] = ()
@@ -120,7 +121,10 @@ class Runtime(Protocol):
         """
 
     def frames(self) -> Mapping[str, npt.NDArray[np.uint8]]:
-        """The newest frame of each environment, ``"worker/env"`` -> uint8 ``(H, W, 3)``; a lease keeps them coming for a few seconds."""
+        """The newest frame of each environment: ``"worker/env"`` -> uint8 ``(H, W, 3)``.
+
+        Each call renews a lease of a few seconds; without one no frame is copied.
+        """
 
     def wait(self, timeout: float) -> bool:
         """Blocks until the trainer has finished, failed or stopped; False after ``timeout`` seconds."""

@@ -1,0 +1,144 @@
+"""Small values that a session hands out: its status, its goal while it is waited for, its stop report."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Goal", "SessionStatus", "StopReport"]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What somebody waits for; the first goal that is reached counts. Without any, the end of training."""
+
+    iterations: int | None = None
+    env_steps: int | None = None
+    target_return: float | None = None
+    timeout: float | None = None
+    began: float = field(default_factory=time.monotonic)
+
+    def reached(self, status: Mapping[str, Any], return_window: float) -> bool:
+        """Whether one of the goals holds for this status and mean return over the last 50 episodes."""
+        if self.iterations is not None and status.get("iteration", 0) >= self.iterations:
+            return True
+        if self.env_steps is not None and status.get("env_steps", 0) >= self.env_steps:
+            return True
+        return self.target_return is not None and return_window >= self.target_return
+
+    def expired(self) -> bool:
+        """Whether the timeout has passed."""
+        return self.timeout is not None and time.monotonic() - self.began > self.timeout
+
+    def __str__(self) -> str:
+        names = ("iterations", "env_steps", "target_return")
+        wanted = [f"{name}={getattr(self, name)}" for name in names if getattr(self, name) is not None]
+        return "goal " + ", ".join(wanted) if wanted else "the end of training"
+
+
+@dataclass(frozen=True)
+class SessionStatus:
+    """What a session is doing, at one moment."""
+
+    name: str
+    state: str
+    since: float
+    runtime: str
+    values: Mapping[str, Any]
+    """The runtime's status, see :class:`minestudio_nb.runtime.base.Snapshot`."""
+    latest: Mapping[str, float]
+    """Metrics of the newest iteration."""
+    returns: Sequence[float]
+    return_window: float
+    failure: str
+    directory: str
+
+    @property
+    def iteration(self) -> int:
+        """Iterations finished."""
+        return int(self.values.get("iteration", 0))
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps collected."""
+        return int(self.values.get("env_steps", 0))
+
+    def __str__(self) -> str:
+        parts = [f"OnlineSession {self.name!r}: {self.state}"]
+        if self.values:
+            parts.append(f"iteration {self.iteration} of {self.values.get('num_iterations', '?')}")
+            parts.append(f"{self.env_steps:,} env steps")
+        if not math.isnan(self.return_window):
+            parts.append(f"return {self.return_window:.2f} (last 50 episodes)")
+        speed = self.latest.get("rollout/steps_per_second")
+        if speed is not None and not math.isnan(speed):
+            parts.append(f"{speed:.0f} steps/s")
+        if self.failure:
+            parts.append(f"failed: {self.failure}")
+        return ", ".join(parts)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from minestudio_nb.widgets.session_html import session_html
+
+        return session_html(
+            name=self.name,
+            state=self.state,
+            since=self.since,
+            runtime=self.runtime,
+            values=self.values,
+            latest=self.latest,
+            returns=self.returns,
+            return_window=self.return_window,
+            failure=self.failure,
+            directory=self.directory,
+        )
+
+
+@dataclass(frozen=True)
+class StopReport:
+    """What a session did and what it left on disk."""
+
+    name: str
+    iterations: int
+    env_steps: int
+    return_window: float
+    stop_reason: str
+    failure: str
+    seconds_to_stop: float
+    files: Mapping[str, str]
+    """What was saved: kind -> path."""
+
+    @classmethod
+    def collect(cls, status: SessionStatus, directory: Path | None, seconds: float) -> StopReport:
+        """The report of a session that ended with ``status`` and wrote into ``directory``."""
+        wanted = ("config.yaml", "metrics.jsonl", "events.jsonl", "episodes.jsonl", "checkpoints", "report.html")
+        files = {
+            name: str(directory / name) for name in wanted if directory is not None and (directory / name).exists()
+        }
+        return cls(
+            name=status.name,
+            iterations=status.iteration,
+            env_steps=status.env_steps,
+            return_window=status.return_window,
+            stop_reason=str(status.values.get("stop_reason") or "stop() was called"),
+            failure=status.failure,
+            seconds_to_stop=seconds,
+            files=files,
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.name}: {self.iterations} iterations, {self.env_steps:,} env steps; {self.failure or self.stop_reason}"
+        ]
+        if not math.isnan(self.return_window):
+            lines.append(f"  mean return over the last 50 episodes: {self.return_window:.2f}")
+        lines += [f"  {kind}: {path}" for kind, path in self.files.items()]
+        return "\n".join(lines)
+
+    __repr__ = __str__

@@ -1,0 +1,536 @@
+"""OnlineSession: one training run, from configuration to stop, as one object in a notebook or a script.
+
+States and the calls that move between them::
+
+    NEW --load_config--> CONFIGURED --start_rollout--> ROLLING --start_trainer--> TRAINING
+    TRAINING <--pause/resume--> PAUSED
+    TRAINING --its last iteration, or a stop rule--> FINISHED
+    any state --stop--> STOPPING --> STOPPED          a failure anywhere after CONFIGURED --> FAILED
+
+``stop()`` is legal in every state. A call in the wrong state raises :class:`SessionStateError`, which says the state,
+since when it holds, and which call comes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from minestudio_nb.config import LoadedConfig, Plan, Resources, field_specs, load_config, plan, require
+from minestudio_nb.config import check as check_config
+from minestudio_nb.contracts.control import Edit
+from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.errors import ConfigError, MineStudioError, SessionStateError, TrainingError
+from minestudio_nb.results import Goal, SessionStatus, StopReport
+from minestudio_nb.runs import RunDirectory, fresh_name
+from minestudio_nb.runtime import make_runtime
+from minestudio_nb.runtime.base import Cursor, EvaluationResult, Runtime, RuntimeSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["OnlineSession"]
+
+State = Literal["NEW", "CONFIGURED", "ROLLING", "TRAINING", "PAUSED", "FINISHED", "STOPPING", "STOPPED", "FAILED"]
+
+POLL_SECONDS = 0.5
+"""How often ``until`` and ``wait`` look at the runtime."""
+
+_PHASE_TO_STATE: Mapping[str, State] = {
+    "training": "TRAINING",
+    "paused": "PAUSED",
+    "finished": "FINISHED",
+    "failed": "FAILED",
+}
+
+
+class OnlineSession:
+    """One training run.
+
+    Args:
+        name: letters, digits, ``._-``; also the name of the run directory. Default: the configuration's name and the time.
+        address: Ray address (``"auto"``, ``"host:port"``, ``"ray://host:port"``); None starts a cluster of the session's own.
+        runtime: ``"ray"``, or ``"inline"`` for everything in this process, which a debugger can follow.
+        run_root: directory that holds the run directories.
+        detached: whether training goes on when this process dies; None takes ``detach_rollout_manager`` of the
+            configuration.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        address: str | None = None,
+        runtime: Literal["ray", "inline"] = "ray",
+        run_root: str | Path = "runs",
+        detached: bool | None = None,
+    ) -> None:
+        if runtime not in ("ray", "inline"):
+            raise ConfigError(f"runtime must be 'ray' or 'inline', got {runtime!r}")
+        if runtime == "inline" and address is not None:
+            raise ConfigError(f"the inline runtime uses no Ray cluster, got address={address!r}; leave one of them out")
+        self.name = name
+        self._address = address
+        self._runtime_name = runtime
+        self._run_root = Path(run_root).resolve()
+        self._detached = detached
+        self._lock = threading.RLock()
+        self._state: State = "NEW"
+        self._since = time.time()
+        self._failure = ""
+        self._loaded: LoadedConfig | None = None
+        self._runtime: Runtime | None = None
+        self._cursor = Cursor()
+        self._status: Mapping[str, Any] = {}
+        self._points: list[Mapping[str, Any]] = []
+        self._events: list[Event] = []
+        self._episodes: list[Mapping[str, Any]] = []
+        self._edits: Sequence[Edit] = ()
+        self._stop_report: StopReport | None = None
+        self.evaluations: dict[str, EvaluationResult] = {}
+        """Results of :meth:`evaluate` by label; :meth:`report` shows ``"before"`` and ``"after"``."""
+
+    # From NEW to TRAINING.
+
+    def load_config(
+        self,
+        source: str | Path | Mapping[str, Any],
+        overrides: Iterable[str] = (),
+        *,
+        simulator: str | None = None,
+        policy: str | None = None,
+        resume: str | Path | None = None,
+    ) -> Plan:
+        """Loads and checks a configuration and shows what it would run where.
+
+        Args:
+            source: a shipped or local configuration's name, a path to YAML or to a Python module, or a mapping.
+            overrides: texts in Hydra's grammar, for example ``"train_config.learning_rate=3e-4"``.
+            simulator: replaces ``env_config.simulator``.
+            policy: replaces the policy by one of this package, for example ``"cnn"``.
+            resume: a checkpoint directory, or the name of a run of the same root whose newest checkpoint is taken.
+
+        Raises:
+            ConfigError: with every problem that was found.
+        """
+        self._require("load_config", "NEW", "CONFIGURED", "STOPPED", "FAILED")
+        edits = list(overrides)
+        if resume is not None:
+            edits.append(f"train_config.resume='{self._resume_path(resume)}'")
+        loaded = load_config(source, edits, simulator=simulator, policy=policy)
+        resources = Resources.detect()
+        require(check_config(loaded.config, resources))
+        with self._lock:
+            if self._state in ("STOPPED", "FAILED"):
+                self._forget_run()
+            self._loaded = loaded
+            self._set_state("CONFIGURED")
+        return plan(loaded.config, resources)
+
+    def start_rollout(self, timeout: float | None = None) -> SessionStatus:
+        """Starts workers and environments; returns when every environment has shown its first frame.
+
+        Args:
+            timeout: seconds; None takes twice ``timeouts.start`` plus two minutes for the cluster itself.
+
+        Raises:
+            ResourceError: the machine or cluster lacks what was asked for.
+            EnvStartError: an environment could not be started; nothing is left running.
+        """
+        self._require("start_rollout", "CONFIGURED")
+        loaded = self._config()
+        if self.name is None:
+            self.name = fresh_name(self._run_root, loaded.name)
+        seconds = 2 * loaded.config.timeouts.start + 120 if timeout is None else timeout
+        spec = RuntimeSpec(
+            session=self.name,
+            config=loaded,
+            run_root=str(self._run_root),
+            address=self._address,
+            detached=self._is_detached(loaded),
+        )
+        runtime = make_runtime(self._runtime_name, spec)
+        self._runtime = runtime
+        try:
+            runtime.start_rollout(seconds)
+        except BaseException as error:
+            self._fail(f"{type(error).__name__}: {error}")
+            runtime.stop(30.0)
+            raise
+        self._set_state("ROLLING")
+        return self.status()
+
+    def start_trainer(self) -> SessionStatus:
+        """Starts training in the background and returns at once."""
+        self._require("start_trainer", "ROLLING")
+        self._live().start_trainer()
+        self._set_state("TRAINING")
+        return self.status()
+
+    # While it runs.
+
+    def set(self, key: str, value: Any) -> Edit:
+        """Changes a live field from the next iteration on; ``edits()`` tells when it was applied.
+
+        Raises:
+            ConfigError: the key is unknown or not live, or the value is of the wrong type or out of range.
+        """
+        self._require("set", "ROLLING", "TRAINING", "PAUSED")
+        checked = self._config().config.with_value(key, value)
+        spec = field_specs()[key]
+        if not spec.live:
+            raise ConfigError(
+                f"{key} cannot change while a session runs. {spec.why_not_live} Live keys: {', '.join(self.live_keys())}."
+            )
+        edit = self._live().edit(key, checked.get(key))
+        self._refresh()
+        return edit
+
+    def live_keys(self) -> list[str]:
+        """The dotted keys that :meth:`set` accepts."""
+        return sorted(key for key, spec in field_specs().items() if spec.live)
+
+    def pause(self) -> None:
+        """Stops rollout and training at the next border; environments' deadlines are suspended."""
+        self._require("pause", "TRAINING", "PAUSED")
+        self._live().pause()
+
+    def resume(self) -> None:
+        """Goes on after :meth:`pause`."""
+        self._require("resume", "TRAINING", "PAUSED")
+        self._live().resume()
+
+    def checkpoint(self, label: str = "manual") -> None:
+        """Asks for a checkpoint at the next border; it appears in ``events()`` when it is on disk."""
+        self._require("checkpoint", "TRAINING", "PAUSED")
+        self._live().request("checkpoint", label=label)
+
+    def record(self, episodes: int = 4) -> None:
+        """Asks for the next ``episodes`` training episodes to be recorded under ``episodes/`` of the run."""
+        self._require("record", "ROLLING", "TRAINING", "PAUSED")
+        self._live().request("record", episodes=episodes)
+
+    def evaluate(
+        self,
+        episodes: int = 20,
+        *,
+        deterministic: bool = True,
+        seed: int = 1_000_000,
+        random_policy: bool = False,
+        record: int = 0,
+        label: str | None = None,
+    ) -> EvaluationResult:
+        """Plays ``episodes`` episodes in held-out worlds with the newest weights, beside training.
+
+        Args:
+            deterministic: take the most likely action instead of sampling.
+            seed: of the first episode; the following ones count up.
+            random_policy: act uniformly at random instead, for a baseline.
+            record: how many of the first episodes to keep for :meth:`report`.
+            label: keeps the result in ``evaluations[label]``.
+        """
+        self._require("evaluate", "ROLLING", "TRAINING", "PAUSED", "FINISHED")
+        result = self._live().evaluate(episodes, deterministic, seed, random_policy, record)
+        if label is not None:
+            self.evaluations[label] = result
+        return result
+
+    def frames(self) -> Mapping[str, Any]:
+        """The newest frame of each environment: ``"worker/env"`` -> uint8 ``(H, W, 3)``; at first it may be empty."""
+        self._require("frames", "ROLLING", "TRAINING", "PAUSED", "FINISHED")
+        return self._live().frames()
+
+    # Looking.
+
+    @property
+    def state(self) -> State:
+        """The state of the session, as of the last look at the runtime."""
+        return self._state
+
+    @property
+    def run_directory(self) -> Path:
+        """``<run_root>/<name>``."""
+        if self.name is None:
+            raise SessionStateError(f"a run directory exists after start_rollout(); the session is {self._state}")
+        return self._run_root / self.name
+
+    def status(self) -> SessionStatus:
+        """What holds now; asks the runtime."""
+        self._refresh()
+        return self._cached_status()
+
+    def metrics(self) -> pd.DataFrame:
+        """One row per iteration; columns ``iteration, time, env_steps`` and one per metric."""
+        import pandas as pd
+
+        self._refresh()
+        rows = [{**{k: v for k, v in point.items() if k != "values"}, **point["values"]} for point in self._points]
+        return pd.DataFrame(rows)
+
+    def episodes(self) -> pd.DataFrame:
+        """One row per finished training episode."""
+        import pandas as pd
+
+        self._refresh()
+        return pd.DataFrame(list(self._episodes))
+
+    def events(self) -> pd.DataFrame:
+        """One row per event: faults with their causes, edits, checkpoints, changes of state."""
+        import pandas as pd
+
+        self._refresh()
+        return pd.DataFrame([event.to_dict() for event in self._events])
+
+    def edits(self) -> Sequence[Edit]:
+        """All live edits, each with what became of it."""
+        self._refresh()
+        return self._edits
+
+    @property
+    def points(self) -> Sequence[Mapping[str, Any]]:
+        """The points of the curves as of the last look: ``{iteration, time, env_steps, values}``."""
+        return tuple(self._points)
+
+    @property
+    def config(self) -> LoadedConfig:
+        """The configuration that was loaded."""
+        return self._config()
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Writes a self-contained ``report.html`` (by default into the run directory) and returns its path."""
+        from minestudio_nb.reporting import write_report
+
+        self._refresh()
+        return write_report(self, Path(path) if path is not None else self.run_directory / "report.html")
+
+    # Waiting.
+
+    async def until(
+        self,
+        *,
+        iterations: int | None = None,
+        env_steps: int | None = None,
+        target_return: float | None = None,
+        timeout: float | None = None,
+    ) -> SessionStatus:
+        """Waits, with the kernel free, until one of the goals is reached or training has ended.
+
+        ``target_return`` is compared with the mean return over the last 50 episodes. Without a goal it waits for the end.
+
+        Raises:
+            TimeoutError: after ``timeout`` seconds.
+            TrainingError: training failed; the message holds the cause.
+        """
+        goal = Goal(iterations, env_steps, target_return, timeout)
+        while not self._reached(goal):
+            await asyncio.sleep(POLL_SECONDS)
+        return self._cached_status()
+
+    def wait(
+        self,
+        *,
+        iterations: int | None = None,
+        env_steps: int | None = None,
+        target_return: float | None = None,
+        timeout: float | None = None,
+    ) -> SessionStatus:
+        """Like :meth:`until`, for scripts: blocks the calling thread."""
+        goal = Goal(iterations, env_steps, target_return, timeout)
+        while not self._reached(goal):
+            self._live().wait(POLL_SECONDS)
+        return self._cached_status()
+
+    # The end.
+
+    def stop(self, timeout: float = 60.0) -> StopReport:
+        """Ends training and rollout, saves a checkpoint, ends every process of the session. Legal in every state."""
+        if self._stop_report is not None and self._state in ("STOPPED", "FAILED"):
+            return self._stop_report
+        failed = self._state == "FAILED"
+        began = time.time()
+        if self._runtime is not None:
+            self._try_refresh()
+            self._set_state("STOPPING")
+            self._runtime.stop(timeout)
+            self._load_history()
+        self._stop_report = StopReport.collect(self._cached_status(), self._safe_directory(), time.time() - began)
+        self._set_state("FAILED" if failed else "STOPPED")
+        return self._stop_report
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # Finding sessions again.
+
+    @classmethod
+    def attach(cls, name: str, *, run_root: str | Path = "runs", address: str | None = None) -> Self:
+        """A session that runs in another process's cluster, with its whole history.
+
+        Raises:
+            RunError: no such run, or nothing of it is alive.
+        """
+        from minestudio_nb.runtime import attach_runtime
+
+        session = cls(name, address=address, run_root=run_root)
+        runtime = attach_runtime(name, session._run_root, address)
+        session._runtime = runtime
+        session._loaded = runtime.spec.config
+        session._set_state("ROLLING")
+        session._refresh()
+        return session
+
+    @classmethod
+    def list(cls, run_root: str | Path = "runs") -> Sequence[Mapping[str, Any]]:
+        """The detached sessions of ``run_root`` whose cluster is alive: name, address, pid, started_at."""
+        from minestudio_nb.runtime import live_sessions
+
+        return live_sessions(Path(run_root).resolve())
+
+    # Representation: from the last look, never a call to a runtime.
+
+    def __repr__(self) -> str:
+        return str(self._cached_status())
+
+    def _repr_html_(self) -> str:
+        return self._cached_status()._repr_html_()
+
+    # Inside.
+
+    def _require(self, call: str, *allowed: State) -> None:
+        if self._state in ("ROLLING", "TRAINING", "PAUSED"):
+            self._refresh()
+        if self._state in allowed:
+            return
+        seconds = time.time() - self._since
+        rule = f"{call}() is legal in state {' or '.join(allowed)}"
+        came = f"the session is {self._state} since {seconds:.0f} s ago"
+        raise SessionStateError(f"{rule}; {came}. {self._what_first(call)}")
+
+    def _what_first(self, call: str) -> str:
+        if self._state == "FAILED":
+            return f"It failed: {self._failure or 'see events()'}. Call stop(), then load_config() to start over."
+        if self._state == "FINISHED":
+            return "Training is over: evaluate(), report() and stop() are left."
+        if self._state in ("STOPPING", "STOPPED"):
+            return "Call load_config(..., resume=...) to go on from its checkpoint."
+        following = {"NEW": "load_config()", "CONFIGURED": "start_rollout()", "ROLLING": "start_trainer()"}
+        if self._state in following and call != following[self._state][:-2]:
+            return f"Call {following[self._state]} first."
+        return "It has been called already."
+
+    def _set_state(self, state: State) -> None:
+        with self._lock:
+            if state != self._state:
+                self._state, self._since = state, time.time()
+
+    def _fail(self, cause: str) -> None:
+        self._failure = cause
+        self._set_state("FAILED")
+
+    def _config(self) -> LoadedConfig:
+        if self._loaded is None:
+            raise SessionStateError("no configuration yet; call load_config() first")
+        return self._loaded
+
+    def _live(self) -> Runtime:
+        if self._runtime is None:
+            raise SessionStateError(f"nothing runs yet, the session is {self._state}; call start_rollout() first")
+        return self._runtime
+
+    def _is_detached(self, loaded: LoadedConfig) -> bool:
+        if self._runtime_name == "inline":
+            return False
+        return loaded.config.detach_rollout_manager if self._detached is None else self._detached
+
+    def _resume_path(self, resume: str | Path) -> Path:
+        path = Path(resume)
+        if path.is_dir():
+            return path.resolve()
+        return RunDirectory.open(self._run_root, str(resume)).checkpoints
+
+    def _refresh(self) -> None:
+        """Takes the runtime's news; moves the state along with its phase."""
+        with self._lock:
+            if self._runtime is None or self._state in ("STOPPED", "STOPPING"):
+                return
+            snapshot = self._runtime.snapshot(self._cursor)
+            self._cursor = snapshot.cursor
+            self._status = snapshot.status
+            self._points.extend(snapshot.points)
+            self._events.extend(snapshot.events)
+            self._episodes.extend(snapshot.episodes)
+            self._edits = snapshot.edits
+            if snapshot.phase == "failed":
+                self._fail(str(snapshot.status.get("failure") or "the trainer failed; see events()"))
+            elif snapshot.phase in _PHASE_TO_STATE:
+                self._set_state(_PHASE_TO_STATE[snapshot.phase])
+
+    def _try_refresh(self) -> None:
+        """A last look before the end; a runtime that no longer answers must not keep a session from stopping."""
+        try:
+            self._refresh()
+        except (MineStudioError, TimeoutError, OSError, RuntimeError) as error:
+            self._events.append(Event("failure", f"no last look at the runtime: {error}", "warning", "session"))
+
+    def _load_history(self) -> None:
+        """Reads from disk what was written after the last look."""
+        from minestudio_nb.telemetry import read_history
+
+        directory = self._safe_directory()
+        if directory is None or not directory.is_dir():
+            return
+        history = read_history(directory)
+        self._points = list(history.points) or self._points
+        self._events = list(history.events) or self._events
+        self._episodes = list(history.episodes) or self._episodes
+
+    def _safe_directory(self) -> Path | None:
+        return None if self.name is None else self._run_root / self.name
+
+    def _reached(self, goal: Goal) -> bool:
+        self._refresh()
+        if self._state == "FAILED":
+            raise TrainingError(f"training failed: {self._failure}")
+        self._require("until", "TRAINING", "PAUSED", "FINISHED")
+        done = self._state == "FINISHED" or goal.reached(self._status, self.return_window())
+        if not done and goal.expired():
+            raise TimeoutError(f"{goal} not reached within {goal.timeout:.0f} s: {self._cached_status()}")
+        return done
+
+    def return_window(self) -> float:
+        """Mean return over the last 50 finished episodes as of the last look; NaN before the first."""
+        recent = [float(episode["episode_return"]) for episode in self._episodes[-50:]]
+        return sum(recent) / len(recent) if recent else math.nan
+
+    def _cached_status(self) -> SessionStatus:
+        return SessionStatus(
+            name=self.name or "(unnamed)",
+            state=self._state,
+            since=self._since,
+            runtime=self._runtime_name,
+            values=dict(self._status),
+            latest=dict(self._points[-1]["values"]) if self._points else {},
+            returns=tuple(point["values"].get("episode/return", math.nan) for point in self._points),
+            return_window=self.return_window(),
+            failure=self._failure,
+            directory=str(self._safe_directory() or ""),
+        )
+
+    def _forget_run(self) -> None:
+        """Makes room for the next run of this object; the old run's files stay."""
+        self.name = None
+        self._runtime, self._stop_report, self._failure = None, None, ""
+        self._cursor, self._status, self._edits = Cursor(), {}, ()
+        self._points, self._events, self._episodes = [], [], []
+        self.evaluations = {}
