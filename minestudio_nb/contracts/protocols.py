@@ -51,13 +51,18 @@ class Environment(Protocol):
 class FragmentSink(Protocol):
     """Where a rollout worker delivers. ::
 
-    while sink.acquire(n):          # blocks until n fragments may be begun; False means: stop
-        ... collect n fragments ...
-        sink.put(fragment)          # one each
+    while granted := sink.acquire(idle_envs):   # blocks until at least one fragment may be begun; 0 means: stop
+        ... collect granted fragments ...
+        sink.put(fragment)                      # one each
     """
 
-    def acquire(self, count: int) -> bool:
-        """Blocks until ``count`` more fragments may be begun. False when the worker must stop."""
+    def acquire(self, count: int, wait: bool = True) -> int:
+        """Allows up to ``count`` more fragments to be begun, and says how many.
+
+        With ``wait`` it blocks until there is at least one, and 0 means that the worker must stop. Without, it answers at
+        once, and 0 means none for now. A worker waits only while none of its fragments is open, so a grant may be
+        smaller than what was asked for without ever blocking an iteration that needs the rest.
+        """
 
     def put(self, fragment: Fragment) -> None:
         """Delivers one finished fragment. The caller gives its arrays away."""
