@@ -15,15 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from minestudio_nb.config.load import LoadedConfig
 from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
+
+if TYPE_CHECKING:  # a Ray head imports this package and has no use for the configuration's own imports
+    from minestudio_nb.config.load import LoadedConfig
 
 __all__ = ["Cursor", "EvaluationResult", "Phase", "Runtime", "RuntimeSpec", "Snapshot"]
 
