@@ -43,7 +43,7 @@ def check_run_name(name: str) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes ``text`` (UTF-8) beside ``path`` and renames it, so that a reader sees the old or the new file, never a part."""
+    """Writes ``text`` (UTF-8) beside ``path`` and renames it: a reader sees the old or the new file, never a part."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -152,7 +152,9 @@ class RunDirectory:
         """The absolute path of ``relative`` in this run; RunError when it would lie outside, links resolved."""
         path = (self.path / relative).resolve()
         if not path.is_relative_to(self.path):
-            raise RunError(f"A path of run {self.name!r} must lie inside {self.path}; {str(relative)!r} leads to {path}.")
+            raise RunError(
+                f"A path of run {self.name!r} must lie inside {self.path}; {str(relative)!r} leads to {path}."
+            )
         return path
 
     def write_text(self, relative: str | os.PathLike[str], text: str) -> Path:
@@ -163,7 +165,7 @@ class RunDirectory:
         return path
 
     def write_json(self, relative: str | os.PathLike[str], data: Any) -> Path:
-        """Writes plain data as JSON, atomically, and returns the path. ValueError for NaN and infinity, which JSON lacks."""
+        """Writes plain data as JSON, atomically, and returns the path. ValueError for NaN and infinity."""
         return self.write_text(relative, json.dumps(data, indent=2, allow_nan=False) + "\n")
 
     def read_json(self, relative: str | os.PathLike[str]) -> Any:

@@ -1,0 +1,300 @@
+"""The one place where the numbers, events and episodes of a session come together.
+
+::
+
+    workers, trainer --metrics/event/episodes--> Hub --iteration(k)--> point k --> metrics.jsonl, exporters
+                                                  |
+                         news(points=n, ...)  <---+   widgets and sessions read what they have not seen
+
+The files are the source of truth: :meth:`Hub.reload` restores a hub from them after its process died.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import islice
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from minestudio_nb.contracts.fields import nearest_hint
+from minestudio_nb.contracts.fragments import EpisodeSummary
+from minestudio_nb.contracts.telemetry import METRICS, Event, MetricBatch, Stat, merge_batches
+from minestudio_nb.telemetry.cpu import ProcessTrees
+from minestudio_nb.telemetry.exporters import Exporter, ExporterThread
+from minestudio_nb.telemetry.files import JsonLinesFile, RunFiles, read_json_lines
+
+__all__ = ["RETURN_WINDOW", "Hub", "News", "Point", "read_history"]
+
+_logger = logging.getLogger(__name__)
+
+RETURN_WINDOW = 50
+"""Episodes in ``episode/return_window``."""
+POINTS_KEPT, EVENTS_KEPT, EPISODES_KEPT = 10_000, 2_000, 5_000
+"""Sizes of the ring buffers; a point takes about 3 KB. What left them is still in the files."""
+
+Point = Mapping[str, Any]
+"""One closed iteration: ``iteration``, ``time`` (Unix seconds), ``env_steps`` (total), ``values`` (name -> float)."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class News:
+    """What a hub holds beyond what the reader has seen. The three numbers go into the next :meth:`Hub.news`."""
+
+    points: Sequence[Point] = ()
+    events: Sequence[Event] = ()
+    episodes: Sequence[Mapping[str, Any]] = ()
+    """:class:`EpisodeSummary` as dicts, ``stream`` as ``[worker, env]``."""
+    points_seen: int = 0
+    events_seen: int = 0
+    episodes_seen: int = 0
+
+
+class _Ring(Generic[T]):
+    """The newest items of a numbered sequence."""
+
+    def __init__(self, capacity: int) -> None:
+        self.total = 0
+        self._items: deque[T] = deque(maxlen=capacity)
+
+    def add(self, item: T) -> None:
+        self._items.append(item)
+        self.total += 1
+
+    def since(self, number: int) -> list[T]:
+        """Items from ``number`` on, as far as they are still held."""
+        new = min(max(self.total - number, 0), len(self._items))
+        return list(islice(self._items, len(self._items) - new, None))
+
+    def last(self) -> T | None:
+        return self._items[-1] if self._items else None
+
+
+class Hub:
+    """Implements :class:`minestudio_nb.contracts.protocols.TelemetrySink`. Any thread may call any method.
+
+    The sink methods never raise and never wait for an exporter. What goes wrong inside (a metric that nobody declared,
+    a full disk, a failing exporter) becomes a warning event, once per cause.
+
+    Args:
+        files: where ``metrics.jsonl``, ``events.jsonl`` and ``episodes.jsonl`` go; None keeps everything in memory.
+        exporters: further receivers of points and events; they run on a thread of their own.
+        processes: whose CPU time and memory each point shows.
+    """
+
+    def __init__(
+        self,
+        files: RunFiles | None = None,
+        exporters: Iterable[Exporter] = (),
+        processes: ProcessTrees | None = None,
+    ) -> None:
+        self._lock = threading.RLock()
+        self._points: _Ring[Point] = _Ring(POINTS_KEPT)
+        self._events: _Ring[Event] = _Ring(EVENTS_KEPT)
+        self._episodes: _Ring[Mapping[str, Any]] = _Ring(EPISODES_KEPT)
+        self._window: deque[float] = deque(maxlen=RETURN_WINDOW)
+        self._open: MetricBatch = {}
+        self._open_episodes: list[EpisodeSummary] = []
+        self._env_steps = 0
+        self._closed_at = math.nan
+        self._warned: set[str] = set()
+        self._processes = processes
+        self._files: dict[str, JsonLinesFile] = {}
+        if files is not None:
+            paths = {"metrics": files.metrics, "events": files.events, "episodes": files.episodes}
+            self._files = {name: JsonLinesFile(path) for name, path in paths.items()}
+        self._exporters = ExporterThread(exporters, self.event)
+
+    @classmethod
+    def reload(cls, files: RunFiles, exporters: Iterable[Exporter] = (), processes: ProcessTrees | None = None) -> Hub:
+        """A hub that goes on where the one that wrote ``files`` stopped. What was merged but not closed is lost."""
+        hub = cls(files, exporters, processes)
+        history = _read(files.metrics, files.events, files.episodes)
+        for point in history.points:
+            hub._points.add(point)
+        for event in history.events:
+            hub._events.add(event)
+        for episode in history.episodes:
+            hub._episodes.add(episode)
+            hub._window.append(_number(episode.get("episode_return")))
+        if history.points:
+            hub._env_steps = int(history.points[-1]["env_steps"])
+        return hub
+
+    # The sink: what the parts of the system call.
+
+    def metrics(self, batch: MetricBatch) -> None:
+        """Merges ``batch`` into the open iteration."""
+        with self._lock:
+            self._merge(batch)
+
+    def iteration(self, iteration: int, batch: MetricBatch) -> None:
+        """Merges ``batch`` and closes iteration ``iteration``: one point, with all that was added since the last."""
+        with self._lock:
+            self._merge(batch)
+            now = time.time()
+            self._derive(now)
+            values = {name: self._open[name].value(METRICS[name].reduction) for name in METRICS if name in self._open}
+            point = {"iteration": iteration, "time": now, "env_steps": self._env_steps, "values": values}
+            self._open, self._open_episodes, self._closed_at = {}, [], now
+            self._points.add(point)
+            self._write("metrics", [point])
+        self._exporters.point(point)
+
+    def event(self, event: Event) -> None:
+        """Keeps, writes and exports one event."""
+        with self._lock:
+            self._events.add(event)
+            self._write("events", [vars(event)])
+        self._exporters.event(event)
+
+    def episodes(self, episodes: Sequence[EpisodeSummary]) -> None:
+        """Keeps and writes finished episodes; they count in the open iteration's ``episode/`` metrics."""
+        rows = [
+            {**vars(episode), "stream": list(episode.stream), "extras": dict(episode.extras)} for episode in episodes
+        ]
+        with self._lock:
+            self._open_episodes.extend(episodes)
+            for row in rows:
+                self._episodes.add(row)
+                self._window.append(row["episode_return"])
+            self._write("episodes", rows)
+
+    # For readers.
+
+    def news(self, points: int = 0, events: int = 0, episodes: int = 0) -> News:
+        """What came after the first ``points`` points, ``events`` events and ``episodes`` episodes of the session."""
+        with self._lock:
+            return News(
+                self._points.since(points),
+                self._events.since(events),
+                self._episodes.since(episodes),
+                self._points.total,
+                self._events.total,
+                self._episodes.total,
+            )
+
+    def return_window(self) -> float:
+        """Mean return over the last 50 finished episodes; NaN before the first."""
+        with self._lock:
+            return sum(self._window) / len(self._window) if self._window else math.nan
+
+    def window_size(self) -> int:
+        """How many episodes :meth:`return_window` is the mean of, at most 50."""
+        with self._lock:
+            return len(self._window)
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps since the session started."""
+        with self._lock:
+            return self._env_steps + self._open_steps()
+
+    @property
+    def last_point(self) -> Point | None:
+        """The newest point, or None before the first iteration closed."""
+        with self._lock:
+            return self._points.last()
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Lets the exporters finish within ``timeout`` seconds and closes the files; later news stay in memory only."""
+        self._exporters.close(timeout)
+        with self._lock:
+            for file in self._files.values():
+                file.close()
+            self._files = {}
+
+    # Inside; all of it is called with the lock held.
+
+    def _merge(self, batch: Mapping[str, Stat]) -> None:
+        known = {name: stat for name, stat in batch.items() if name in METRICS}
+        for name in batch.keys() - known.keys():
+            self._warn_once(
+                f"metric {name}",
+                f"The metric {name!r} is not in the catalogue and is left out{nearest_hint(name, METRICS)}.",
+            )
+        self._open = merge_batches([self._open, known])
+
+    def _derive(self, now: float) -> None:
+        """Adds the metrics that only the hub can know."""
+        steps = self._open_steps()
+        self._env_steps += steps
+        derived: list[tuple[str, float]] = [("rollout/env_steps_total", self._env_steps)]
+        if steps and now > self._closed_at:
+            derived.append(("rollout/steps_per_second", steps / (now - self._closed_at)))
+        if "episode/count" not in self._open and self._open_episodes:
+            for episode in self._open_episodes:
+                derived.append(("episode/return", episode.episode_return))
+                derived.append(("episode/length_steps", episode.length))
+                derived.append(("episode/count", 1))
+        if self._window:
+            derived.append(("episode/return_window", sum(self._window) / len(self._window)))
+        if self._processes is not None:
+            use = self._processes.sample()
+            derived.append(("system/cpu_seconds_total", use.cpu_seconds))
+            derived.append(("system/memory_bytes", use.memory_bytes))
+        for name, value in derived:
+            self._open.setdefault(name, Stat()).add(value)
+
+    def _open_steps(self) -> int:
+        stat = self._open.get("rollout/env_steps")
+        return round(stat.total) if stat is not None else 0
+
+    def _write(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        file = self._files.get(name)
+        if file is None:
+            return
+        try:
+            file.append(rows)
+        except OSError as error:
+            self._warn_once(
+                f"file {name}", f"{file.path} cannot be written: {error}. It is tried again with each new row."
+            )
+        else:
+            self._warned.discard(f"file {name}")
+
+    def _warn_once(self, cause: str, message: str) -> None:
+        if cause in self._warned:
+            return
+        self._warned.add(cause)
+        _logger.warning("%s", message)
+        self.event(Event("telemetry", message, "warning", "telemetry"))
+
+
+def read_history(directory: Path) -> News:
+    """Everything that the run in ``directory`` wrote, without the limits of a hub's ring buffers."""
+    return _read(directory / "metrics.jsonl", directory / "events.jsonl", directory / "episodes.jsonl")
+
+
+def _read(metrics: Path, events: Path, episodes: Path) -> News:
+    points = [_point(row) for row in read_json_lines(metrics) if isinstance(row.get("values"), dict)]
+    known = {field.name for field in fields(Event)}
+    told = [
+        Event(**{key: value for key, value in row.items() if key in known})
+        for row in read_json_lines(events)
+        if "kind" in row and "message" in row
+    ]
+    finished = [row for row in read_json_lines(episodes) if "episode_return" in row]
+    return News(points, told, finished, len(points), len(told), len(finished))
+
+
+def _point(row: Mapping[str, Any]) -> Point:
+    values = {name: _number(value) for name, value in row["values"].items()}
+    return {
+        "iteration": int(row.get("iteration") or 0),
+        "time": _number(row.get("time")),
+        "env_steps": int(row.get("env_steps") or 0),
+        "values": values,
+    }
+
+
+def _number(value: Any) -> float:
+    """A number of a file; NaN for null, which stands for NaN and infinities there."""
+    return float(value) if isinstance(value, (int, float)) else math.nan

@@ -1,0 +1,143 @@
+"""TensorBoard and W&B files that can be read back, and exporters that fail, hang or are missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.errors import TelemetryError
+from minestudio_nb.telemetry import Hub, Recorder, make_exporters
+from minestudio_nb.telemetry.exporters import FAILURES_ALLOWED, QUEUE_SIZE, Point
+
+
+def close_iterations(hub: Hub, count: int) -> None:
+    for k in range(1, count + 1):
+        recorder = Recorder()
+        recorder.add("rollout/env_steps", 100)
+        recorder.add("ppo/loss", 1.0 / k)
+        hub.iteration(k, recorder.flush())
+
+
+class Faulty:
+    """An exporter that raises where it is told to."""
+
+    name = "faulty"
+
+    def __init__(self, *where: str) -> None:
+        self.where, self.calls = where, []
+
+    def _do(self, what: str) -> None:
+        self.calls.append(what)
+        if what in self.where:
+            raise RuntimeError("no network")
+
+    def open(self) -> None:
+        self._do("open")
+
+    def point(self, point: Point) -> None:
+        self._do("point")
+
+    def event(self, event: Event) -> None:
+        self._do("event")
+
+    def close(self) -> None:
+        self._do("close")
+
+
+def test_tensorboard_files_hold_the_points(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    hub = Hub(exporters=make_exporters(tmp_path, "run", tensorboard=True))
+    close_iterations(hub, 3)
+    hub.event(Event("env_restart", "worker 1 / env 3 hung", "warning"))
+    hub.close()
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    scalars = events.Scalars("ppo/loss")
+    assert [(scalar.step, scalar.value) for scalar in scalars] == [
+        (100, 1.0),
+        (200, 0.5),
+        (300, pytest.approx(1 / 3)),
+    ]
+    (text,) = events.Tensors("events/env_restart")
+    assert b"worker 1 / env 3 hung" in text.tensor_proto.string_val[0]
+
+
+def test_the_exporter_of_tensorboard_loads_no_torch(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    code = (
+        "import sys; from pathlib import Path; from minestudio_nb.telemetry import Hub, make_exporters\n"
+        f"hub = Hub(exporters=make_exporters(Path({str(tmp_path)!r}), 'run', tensorboard=True))\n"
+        "hub.iteration(1, {}); hub.close()\n"
+        "assert not hub.news().events, hub.news().events\n"
+        "assert not {'torch', 'tensorflow', 'ray'} & set(sys.modules), 'too much is loaded'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_wandb_offline_writes_a_run_without_network(tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    code = (
+        "from pathlib import Path; from minestudio_nb.telemetry import Hub, Recorder, make_exporters\n"
+        f"hub = Hub(exporters=make_exporters(Path({str(tmp_path)!r}), 'run', wandb='offline', config={{'seed': 1}}))\n"
+        "recorder = Recorder(); recorder.add('ppo/loss', 0.125); hub.iteration(1, recorder.flush()); hub.close(60)\n"
+        "assert not hub.news().events, hub.news().events\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    (written,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    assert b"ppo/loss" in written.read_bytes()
+
+
+def test_a_failing_exporter_becomes_events_and_is_left_out() -> None:
+    exporter = Faulty("point")
+    hub = Hub(exporters=[exporter])
+    close_iterations(hub, 10)
+    hub.close()
+    assert exporter.calls.count("point") == FAILURES_ALLOWED
+    messages = [event.message for event in hub.news().events]
+    assert "faulty failed: RuntimeError: no network" in messages
+    assert messages[-1] == f"faulty failed {FAILURES_ALLOWED} times in a row and is left out from now on"
+    assert len(hub.news().points) == 10
+
+
+def test_an_exporter_that_cannot_open_is_never_called() -> None:
+    exporter, healthy = Faulty("open"), Faulty()
+    hub = Hub(exporters=[exporter, healthy])
+    close_iterations(hub, 2)
+    hub.close()
+    assert exporter.calls == ["open"]
+    assert healthy.calls == ["open", "point", "point", "close"]
+
+
+def test_a_hanging_exporter_delays_nobody() -> None:
+    release = threading.Event()
+
+    class Hanging(Faulty):
+        def point(self, point: Point) -> None:
+            release.wait(30)
+
+    hub = Hub(exporters=[Hanging()])
+    close_iterations(hub, QUEUE_SIZE + 50)
+    hub.close(timeout=0.1)
+    release.set()
+    messages = [event.message for event in hub.news().events]
+    assert sum("points are dropped" in message for message in messages) == 1
+    assert len(hub.news().points) == QUEUE_SIZE + 50
+
+
+def test_a_missing_package_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minestudio_nb.telemetry.exporters.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(TelemetryError, match=r"pip install 'minestudio-nb\[lab\]'"):
+        make_exporters(tmp_path, "run", tensorboard=True)
+    with pytest.raises(TelemetryError, match="wandb=disabled"):
+        make_exporters(tmp_path, "run", wandb="online")
+    assert make_exporters(tmp_path, "run") == []
+
+
+def test_an_unknown_wandb_mode_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TelemetryError, match="'sometimes' came"):
+        make_exporters(tmp_path, "run", wandb="sometimes")

@@ -1,0 +1,226 @@
+"""The hub: merging, points, derived metrics, cursors, files, reloading, and faults that stop nobody."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minestudio_nb.contracts.fragments import EpisodeSummary, StreamId
+from minestudio_nb.contracts.telemetry import METRICS, Event, MetricBatch
+from minestudio_nb.errors import TelemetryError
+from minestudio_nb.runs import RunDirectory
+from minestudio_nb.telemetry import Hub, Recorder, read_history
+
+
+def batch(**values: float) -> MetricBatch:
+    recorder = Recorder()
+    for name, value in values.items():
+        recorder.add(name.replace("__", "/"), value)
+    return recorder.flush()
+
+
+def episode(value: float, length: int = 10) -> EpisodeSummary:
+    return EpisodeSummary(StreamId(1, 2), "chop", value, length, 7, False, True, 1_700_000_000.0, {"logs": 2.0})
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return RunDirectory.create(tmp_path, "run")
+
+
+def test_unknown_metric_names_the_nearest() -> None:
+    with pytest.raises(TelemetryError, match="did you mean 'ppo/clip_fraction'"):
+        Recorder().add("ppo/clip_fractoin", 0.1)
+
+
+def test_recorder_weighs_samples_and_flush_starts_anew() -> None:
+    recorder = Recorder()
+    recorder.add("ppo/loss", 1.0, weight=3)
+    recorder.add("ppo/loss", 5.0, weight=1)
+    flushed = recorder.flush()
+    assert flushed["ppo/loss"].value("mean") == pytest.approx(2.0)  # (1*3 + 5*1) / 4
+    assert recorder.flush() == {}
+
+
+def test_an_iteration_reduces_each_metric_as_the_catalogue_says() -> None:
+    hub = Hub()
+    hub.metrics(batch(rollout__env_steps=64, ppo__loss=1.0, buffer__fragments=3))
+    hub.metrics(batch(rollout__env_steps=32))
+    hub.iteration(1, batch(ppo__loss=2.0, buffer__fragments=4))
+    (point,) = hub.news().points
+    assert point["iteration"] == 1 and point["env_steps"] == 96
+    assert point["values"]["rollout/env_steps"] == 96  # sum
+    assert point["values"]["ppo/loss"] == pytest.approx(1.5)  # mean
+    assert point["values"]["buffer/fragments"] == 4  # last
+    assert "rollout/steps_per_second" not in point["values"], "the first iteration has no beginning"
+
+
+def test_steps_per_second_counts_from_the_last_border(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("minestudio_nb.telemetry.hub.time.time", lambda: now[0])
+    hub = Hub()
+    hub.iteration(1, batch(rollout__env_steps=50))
+    now[0] += 4.0
+    hub.iteration(2, batch(rollout__env_steps=100))
+    values = hub.news(points=1).points[0]["values"]
+    assert values["rollout/steps_per_second"] == pytest.approx(25.0)
+    assert values["rollout/env_steps_total"] == 150
+
+
+def test_episode_metrics_and_the_window_of_fifty() -> None:
+    hub = Hub()
+    hub.episodes([episode(100.0)] * 10)
+    hub.iteration(1, {})
+    hub.episodes([episode(float(k), length=k + 1) for k in range(50)])
+    hub.iteration(2, {})
+    hub.iteration(3, {})
+    first, second, third = (point["values"] for point in hub.news().points)
+    assert first["episode/return"] == 100.0 and first["episode/count"] == 10
+    assert second["episode/return"] == pytest.approx(24.5) and second["episode/length_steps"] == pytest.approx(25.5)
+    assert second["episode/return_window"] == pytest.approx(24.5), "the ten old ones have left the window"
+    assert "episode/return" not in third and third["episode/return_window"] == pytest.approx(24.5)
+    assert hub.return_window() == pytest.approx(24.5) and hub.window_size() == 50
+
+
+def test_episode_metrics_that_a_worker_sent_are_not_counted_twice() -> None:
+    hub = Hub()
+    hub.episodes([episode(1.0), episode(3.0)])
+    hub.iteration(1, batch(episode__count=2, episode__return=2.0))
+    assert hub.news().points[0]["values"]["episode/count"] == 2
+
+
+def test_cursors_give_only_news() -> None:
+    hub = Hub()
+    for k in range(3):
+        hub.iteration(k, batch(ppo__loss=float(k)))
+    hub.event(Event("state", "rolling"))
+    hub.episodes([episode(1.0)])
+    news = hub.news()
+    assert (news.points_seen, news.events_seen, news.episodes_seen) == (3, 1, 1)
+    hub.iteration(3, {})
+    later = hub.news(news.points_seen, news.events_seen, news.episodes_seen)
+    assert [point["iteration"] for point in later.points] == [3]
+    assert not later.events and not later.episodes
+
+
+def test_rings_keep_the_newest_and_count_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minestudio_nb.telemetry.hub.EVENTS_KEPT", 5)
+    hub = Hub()
+    for k in range(12):
+        hub.event(Event("state", str(k)))
+    assert [event.message for event in hub.news().events] == ["7", "8", "9", "10", "11"]
+    assert [event.message for event in hub.news(events=10).events] == ["10", "11"]
+    assert hub.news(events=3).events == hub.news().events, "a reader that fell behind gets what is left"
+    assert hub.news(events=12).events == [] and hub.news(events=99).events == []
+
+
+def test_reload_restores_everything_and_goes_on(run: RunDirectory) -> None:
+    hub = Hub(run)
+    hub.metrics(batch(rollout__env_steps=128))
+    hub.episodes([episode(2.0), episode(4.0)])
+    hub.iteration(1, batch(ppo__loss=0.5))
+    hub.event(Event("edit", "applied", source="rank 0", iteration=1, data={"key": "a", "at": np.int64(3)}))
+    before = hub.news()
+    hub.close()
+
+    again = Hub.reload(run)
+    after = again.news()
+    assert after.points == before.points
+    assert list(after.episodes) == list(before.episodes)
+    assert after.events[0].message == "applied" and after.events[0].data == {"key": "a", "at": 3}
+    assert again.return_window() == 3.0 and again.env_steps == 128
+    again.iteration(2, batch(rollout__env_steps=2))
+    assert again.news(points=1).points[0]["env_steps"] == 130
+    again.close()
+    assert [point["iteration"] for point in read_history(run.path).points] == [1, 2]
+
+
+def test_a_torn_last_line_is_left_out_and_the_next_row_is_whole(run: RunDirectory) -> None:
+    hub = Hub(run)
+    hub.iteration(1, batch(ppo__loss=0.5))
+    hub.close()
+    with run.metrics.open("a") as file:
+        file.write('{"iteration": 2, "time": 17')
+    again = Hub.reload(run)
+    assert len(again.news().points) == 1
+    again.iteration(2, batch(ppo__loss=0.25))
+    again.close()
+    assert [point["iteration"] for point in read_history(run.path).points] == [1, 2]
+
+
+def test_nan_is_null_in_the_file_and_nan_again_after(run: RunDirectory) -> None:
+    hub = Hub(run)
+    hub.iteration(1, batch(ppo__loss=math.nan, ppo__grad_norm=math.inf))
+    hub.close()
+    row = json.loads(run.metrics.read_text())
+    assert row["values"]["ppo/loss"] is None
+    assert math.isnan(read_history(run.path).points[0]["values"]["ppo/loss"])
+
+
+def test_an_undeclared_metric_becomes_one_event_and_the_rest_is_kept() -> None:
+    hub = Hub()
+    stat = batch(ppo__loss=1.0)["ppo/loss"]
+    for k in range(3):
+        hub.iteration(k, {"ppo/los": stat, "ppo/loss": stat})
+    (event,) = hub.news().events
+    assert event.severity == "warning" and "did you mean 'ppo/loss'" in event.message
+    assert hub.last_point is not None and hub.last_point["values"]["ppo/loss"] == 1.0
+
+
+def test_a_disk_that_refuses_is_told_once_and_loses_nothing(run: RunDirectory) -> None:
+    run.metrics.mkdir()  # opening it as a file raises OSError, as a missing or read-only disk would
+    hub = Hub(run)
+    for k in range(3):
+        hub.iteration(k, batch(ppo__loss=float(k)))
+    warnings = [event for event in hub.news().events if event.severity == "warning"]
+    assert len(warnings) == 1 and "metrics.jsonl cannot be written" in warnings[0].message
+    run.metrics.rmdir()
+    hub.iteration(3, batch(ppo__loss=3.0))
+    hub.close()
+    assert [point["iteration"] for point in read_history(run.path).points] == [0, 1, 2, 3]
+
+
+def test_many_threads_lose_nothing(run: RunDirectory) -> None:
+    hub = Hub(run)
+
+    def work(worker: int) -> None:
+        for _ in range(50):
+            hub.metrics(batch(rollout__env_steps=3))
+            hub.episodes([episode(float(worker))])
+            hub.event(Event("state", str(worker)))
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for k in range(20):
+        hub.iteration(k, {})
+    for thread in threads:
+        thread.join(30)
+    hub.iteration(20, {})
+    hub.close()
+    history = read_history(run.path)
+    assert sum(point["values"].get("rollout/env_steps", 0) for point in history.points) == 4 * 50 * 3
+    assert history.points[-1]["env_steps"] == 600
+    assert len(history.episodes) == 200 and len(history.events) == 200
+
+
+def test_after_close_news_stay_in_memory(run: RunDirectory) -> None:
+    hub = Hub(run)
+    hub.close()
+    hub.close()
+    hub.event(Event("state", "late"))
+    assert len(hub.news().events) == 1 and not run.events.exists()
+
+
+def test_every_metric_of_the_catalogue_can_be_recorded() -> None:
+    recorder = Recorder()
+    for name in METRICS:
+        recorder.add(name, 1.0)
+    hub = Hub()
+    hub.iteration(1, recorder.flush())
+    assert hub.last_point is not None and set(METRICS) - set(hub.last_point["values"]) == set()
