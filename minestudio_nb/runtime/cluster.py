@@ -1,0 +1,314 @@
+"""A Ray cluster of a session's own: its head process, the record of it on disk, its end; and connecting to any cluster.
+
+The head (:mod:`minestudio_nb.runtime.head`) is a process of its own, so that the process that holds the notebook may die
+without the cluster (detached), or take the cluster along whatever kills it (not detached). ``cluster.json`` in the run
+directory says everything that another process needs to find or to end it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from select import select
+from typing import Any
+
+import psutil
+import ray
+from ray._raylet import AuthenticationTokenLoader, Config
+
+from minestudio_nb.errors import ResourceError, RunError, SessionStateError
+from minestudio_nb.runs import write_atomically
+from minestudio_nb.runtime.names import NAMESPACE
+from minestudio_nb.runtime.processes import CLUSTER_MARK, end_marked, is_alive
+
+__all__ = [
+    "ALLOW_UNAUTHENTICATED",
+    "ClusterRecord",
+    "HeadSettings",
+    "connect",
+    "ensure_token",
+    "live_clusters",
+    "start_head",
+    "stop_head",
+]
+
+logger = logging.getLogger(__name__)
+
+ALLOW_UNAUTHENTICATED = "MSNB_ALLOW_UNAUTHENTICATED_RAY"
+"""Environment variable that must be 1 for a cluster without token authentication."""
+
+_TOKEN_FILE = Path("~/.ray/auth_token")
+"""Where Ray itself looks for the token."""
+
+_LIGHT_RAY = {
+    "RAY_enable_worker_prestart": "0",  # a Ray worker costs over a CPU second, and actors are the only ones used
+    "RAY_raylet_start_wait_time_s": "180",  # on a loaded machine the default of 30 s fails starts that would succeed
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the same in the trainer as everywhere else
+}
+"""Settings of Ray in the head's environment, from where every process of the cluster inherits them."""
+
+
+@dataclass(frozen=True)
+class ClusterRecord:
+    """What ``cluster.json`` holds: the head of a session's own cluster."""
+
+    address: str
+    """``ip:port`` of the control store."""
+    pid: int
+    create_time: float
+    """Start of the head process, Unix seconds; tells it from another process with the same pid."""
+    session: str
+    cluster_id: str
+    """Mark in the environment of every process of the cluster."""
+    temp_dir: str
+    token_path: str
+    detached: bool
+    started_at: float
+
+    @classmethod
+    def read(cls, path: Path) -> ClusterRecord:
+        """The record at ``path``; RunError when there is none or it cannot be read."""
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise RunError(
+                f"There is no {path}: the session never had a cluster of its own, or it was stopped. "
+                "Start it again with load_config(..., resume=)."
+            ) from None
+        except (ValueError, TypeError) as error:
+            raise RunError(f"{path} is not the record of a cluster ({error}). Remove it.") from error
+
+    def write(self, path: Path) -> None:
+        """Writes it so that a reader never sees half of it."""
+        write_atomically(path, json.dumps(asdict(self), indent=2) + "\n")
+
+    @property
+    def alive(self) -> bool:
+        """Whether the head process still runs."""
+        return is_alive(self.pid, self.create_time)
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """What a head is started with."""
+
+    session: str
+    record_path: Path
+    """Where ``cluster.json`` goes; the head's log lies beside it."""
+    detached: bool
+    cpus: int
+    """CPUs that the cluster offers. Logical: the plan may ask for more than the machine has when parts take turns."""
+    gpus: int
+    object_store_bytes: int
+
+
+def ensure_token() -> Path | None:
+    """The file with the token that authenticates to Ray, made if need be and readable by its owner only.
+
+    Returns None where the token comes from ``RAY_AUTH_TOKEN`` or where a cluster without authentication is allowed.
+    Raises ResourceError when authentication is switched off without :data:`ALLOW_UNAUTHENTICATED`.
+    """
+    if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        if os.environ.get(ALLOW_UNAUTHENTICATED) == "1":
+            return None
+        raise ResourceError(
+            f"RAY_AUTH_MODE={os.environ['RAY_AUTH_MODE']} would let everybody who reaches this machine run code in the "
+            f"session, since Ray listens on all network interfaces. Unset it, or set {ALLOW_UNAUTHENTICATED}=1 as well."
+        )
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return None
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or _TOKEN_FILE).expanduser()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        if stat.S_IMODE(path.stat().st_mode) != 0o600:
+            path.chmod(0o600)
+    else:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32))
+    return path
+
+
+def start_head(settings: HeadSettings, timeout: float) -> tuple[ClusterRecord, subprocess.Popen[bytes]]:
+    """Starts a head process and waits until its cluster answers.
+
+    The returned process's standard input is what keeps a head alive that is not detached: keep the object. Raises
+    RunError when the session has a living head already, ResourceError with the end of its log when the head does not
+    come up within ``timeout`` seconds; nothing is left running then.
+    """
+    _refuse_second_head(settings.record_path)
+    token = ensure_token()
+    temp_dir = tempfile.mkdtemp(prefix="msnb-")  # short: the paths of Ray's sockets in it may have 107 characters
+    cluster_id = secrets.token_hex(16)
+    log_path = settings.record_path.with_name("head.log")
+    command = [sys.executable, "-m", "minestudio_nb.runtime.head", "--session", settings.session]
+    command += ["--record", str(settings.record_path), "--temp-dir", temp_dir, "--token-path", str(token or "")]
+    command += ["--cpus", str(settings.cpus), "--gpus", str(settings.gpus)]
+    command += ["--object-store-bytes", str(settings.object_store_bytes)]
+    command += ["--detached"] if settings.detached else []
+    with open(log_path, "ab") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL if settings.detached else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=_head_environment(cluster_id, token),
+            start_new_session=True,  # Ctrl-C in the terminal must reach the driver only
+        )
+    ready = _read_line(process, timeout)
+    if ready != b"ready\n":
+        end_marked(cluster_id, timeout=20.0)
+        process.wait(timeout=20.0)
+        shutil.rmtree(temp_dir, ignore_errors=True)
+        said = ready.decode(errors="replace").strip() or f"nothing within {timeout:.0f} s, or it ended"
+        raise ResourceError(f"Ray did not start: {said}. The end of {log_path}:\n{_tail(log_path)}")
+    return ClusterRecord.read(settings.record_path), process
+
+
+def stop_head(record: ClusterRecord, record_path: Path, timeout: float) -> None:
+    """Ends the recorded head and everything that carries its mark, and removes the record. Idempotent.
+
+    Asks the head first, and kills what is left after half of ``timeout`` seconds. Raises ResourceError naming the
+    processes that could not be ended.
+    """
+    deadline = time.monotonic() + timeout
+    if record.alive:
+        head = psutil.Process(record.pid)
+        head.terminate()
+        try:
+            head.wait(timeout=timeout / 2)
+        except psutil.TimeoutExpired:
+            logger.warning("the Ray head %d did not end when asked to; killing it", record.pid)
+    left = end_marked(record.cluster_id, timeout=max(1.0, deadline - time.monotonic()))
+    if left:
+        names = ", ".join(f"{process.pid} ({process.name()})" for process in left)
+        raise ResourceError(f"These processes of session {record.session!r} could not be ended: {names}.")
+    shutil.rmtree(record.temp_dir, ignore_errors=True)
+    record_path.unlink(missing_ok=True)
+
+
+def connect(address: str, token_path: str | None = None) -> bool:
+    """Connects this process to the cluster at ``address``; False when it was connected to that very cluster already.
+
+    Raises SessionStateError when the process is connected to another cluster, ResourceError when none answers.
+    """
+    if ray.is_initialized():
+        here = ray.get_runtime_context().gcs_address
+        if address in ("auto", here):
+            return False
+        raise SessionStateError(
+            f"One process can be connected to one Ray cluster at a time, and this one is connected to {here}. "
+            "Stop the other session first, call ray.shutdown(), or pass address='auto' to run in that cluster."
+        )
+    _adopt_token(token_path)
+    try:
+        with _quiet_ray():
+            ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+    except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
+        raise ResourceError(
+            f"No Ray cluster answered at {address!r}: {error}. Check the address and that the token is that cluster's, "
+            "or leave address=None for a cluster of the session's own."
+        ) from error
+    return True
+
+
+def live_clusters(run_root: Path) -> list[dict[str, Any]]:
+    """``session, address, pid, started_at, detached`` of every recorded cluster below ``run_root`` whose head lives."""
+    found = []
+    for path in sorted(run_root.glob("*/cluster.json")):
+        try:
+            record = ClusterRecord.read(path)
+        except RunError as error:
+            logger.warning("%s", error)
+            continue
+        if record.alive:
+            values = asdict(record)
+            found.append({key: values[key] for key in ("session", "address", "pid", "started_at", "detached")})
+    return found
+
+
+def _adopt_token(token_path: str | None) -> None:
+    """Makes this process use token authentication, with the token at ``token_path`` or else where Ray looks for it.
+
+    Ray reads its settings once, when it is imported, so the environment alone would come too late.
+    """
+    if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        return
+    if token_path and not os.environ.get("RAY_AUTH_TOKEN"):
+        os.environ["RAY_AUTH_TOKEN_PATH"] = token_path
+    loader = AuthenticationTokenLoader.instance()
+    loader.reset_cache()
+    if loader.has_token(ignore_auth_mode=True):
+        os.environ["RAY_AUTH_MODE"] = "token"
+        Config.initialize("")
+
+
+def _refuse_second_head(record_path: Path) -> None:
+    if not record_path.exists():
+        return
+    record = ClusterRecord.read(record_path)
+    if record.alive:
+        raise RunError(
+            f"The session {record.session!r} runs already (head process {record.pid}, since "
+            f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(record.started_at))}). "
+            f"OnlineSession.attach({record.session!r}) takes it over."
+        )
+    stop_head(record, record_path, timeout=20.0)
+
+
+def _head_environment(cluster_id: str, token: Path | None) -> dict[str, str]:
+    environment = {**os.environ, **_LIGHT_RAY, CLUSTER_MARK: cluster_id}
+    environment.pop("RAY_ADDRESS", None)
+    if os.environ.get(ALLOW_UNAUTHENTICATED) != "1":
+        environment["RAY_AUTH_MODE"] = "token"
+    if token is not None:
+        environment["RAY_AUTH_TOKEN_PATH"] = str(token)
+    return environment
+
+
+def _read_line(process: subprocess.Popen[bytes], timeout: float) -> bytes:
+    """The first line of the process's standard output, or what came of it until it ended or ``timeout`` seconds passed."""
+    assert process.stdout is not None
+    line, deadline = b"", time.monotonic() + timeout
+    while not line.endswith(b"\n"):
+        readable, _, _ = select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
+        piece = os.read(process.stdout.fileno(), 4096) if readable else b""
+        if not piece:
+            break
+        line += piece
+    process.stdout.close()
+    return line
+
+
+def _tail(path: Path, lines: int = 15) -> str:
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+@contextmanager
+def _quiet_ray() -> Iterator[None]:
+    """Silences Ray's remarks about its own start, which would land between a notebook's cells."""
+    loggers: list[Any] = [logging.getLogger("ray"), logging.getLogger("ray._private.worker")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,55 @@
+"""Names of actors in a Ray cluster: ``<session>/<role>`` in one namespace. The only place where actors are looked up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+from ray.util import list_named_actors
+
+from minestudio_nb.errors import SessionStateError
+
+__all__ = ["NAMESPACE", "SUPERVISOR", "actor_name", "find_actor", "running_sessions", "the_session"]
+
+NAMESPACE = "online"
+"""Ray namespace of all actors of this package (MineStudio's name for it)."""
+SUPERVISOR = "supervisor"
+"""Role of the actor that stands for a whole session."""
+
+
+def actor_name(session: str, role: str) -> str:
+    """The full name of an actor, for example ``"demo/supervisor"``."""
+    return f"{session}/{role}"
+
+
+def find_actor(session: str, role: str) -> Any:
+    """The handle of a living actor; SessionStateError when there is none of that name in the connected cluster."""
+    try:
+        return ray.get_actor(actor_name(session, role), namespace=NAMESPACE)
+    except ValueError:
+        running = running_sessions()
+        known = ", ".join(running) if running else "none"
+        raise SessionStateError(
+            f"no {role} of a session named {session!r} runs in this Ray cluster (sessions that do: {known}). "
+            "Start one, or connect to the cluster that holds it."
+        ) from None
+
+
+def running_sessions() -> list[str]:
+    """Names of the sessions whose supervisor lives in the connected cluster, sorted."""
+    suffix = "/" + SUPERVISOR
+    named = [entry["name"] for entry in list_named_actors(all_namespaces=True) if entry["namespace"] == NAMESPACE]
+    return sorted(name.removesuffix(suffix) for name in named if name.endswith(suffix))
+
+
+def the_session(session: str | None) -> str:
+    """``session`` itself, or where it is None the only one that runs; SessionStateError when there is not exactly one."""
+    if session is not None:
+        return session
+    running = running_sessions()
+    if len(running) != 1:
+        listed = ", ".join(running) if running else "none"
+        raise SessionStateError(
+            f"session=None needs exactly one running session, {len(running)} run here ({listed}). Name one with session=."
+        )
+    return running[0]

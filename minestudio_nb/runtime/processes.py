@@ -1,0 +1,61 @@
+"""The processes of one cluster, found by a mark in their environment, and their end.
+
+Every process of a cluster of ours inherits ``MSNB_CLUSTER_ID`` from its head: Ray's own servers, actors, env workers, and
+programs that an environment starts in a session of their own. So a process is ended because it carries the mark of the
+cluster that is being stopped, never because of its name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+
+import psutil
+
+__all__ = ["CLUSTER_MARK", "end_marked", "find_marked", "is_alive"]
+
+CLUSTER_MARK = "MSNB_CLUSTER_ID"
+"""Environment variable that carries the id of the cluster."""
+
+_CREATE_TIME_TOLERANCE = 1.0
+"""Seconds by which two readings of a process's start time may differ and still mean the same process."""
+
+
+def is_alive(pid: int, create_time: float) -> bool:
+    """Whether the process ``pid`` that started at ``create_time`` (Unix seconds) still runs; a reused pid counts as ended."""
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - create_time) < _CREATE_TIME_TOLERANCE
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def find_marked(cluster_id: str, spare: Collection[int] = ()) -> list[psutil.Process]:
+    """Living processes that carry the mark ``cluster_id``, without the pids in ``spare``."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid not in spare and process.environ().get(CLUSTER_MARK) == cluster_id:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue  # gone meanwhile, a zombie, or somebody else's
+    return found
+
+
+def end_marked(cluster_id: str, timeout: float, spare: Collection[int] = ()) -> list[psutil.Process]:
+    """Kills all marked processes and waits until they are gone; returns those that outlived ``timeout`` seconds.
+
+    Looks again after each round, since a process may have started a child while it was being killed.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        remaining = find_marked(cluster_id, spare)
+        if not remaining or time.monotonic() >= deadline:
+            return remaining
+        for process in remaining:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        psutil.wait_procs(remaining, timeout=min(2.0, max(0.0, deadline - time.monotonic())))
