@@ -1,8 +1,8 @@
-"""A Ray cluster of a session's own: its head process, the record of it on disk, its end; and connecting to any cluster.
+"""A Ray cluster of a session's own: its head process, its record on disk, its end; and connecting to any cluster.
 
-The head (:mod:`minestudio_nb.runtime.head`) is a process of its own, so that the process that holds the notebook may die
-without the cluster (detached), or take the cluster along whatever kills it (not detached). ``cluster.json`` in the run
-directory says everything that another process needs to find or to end it.
+The head (:mod:`minestudio_nb.runtime.head`) is a process of its own, so that the process that holds the notebook may
+die without the cluster (detached), or take it along whatever kills it (not detached). ``cluster.json`` in the run
+directory says everything that another process needs to find the cluster or to end it.
 """
 
 from __future__ import annotations
@@ -283,7 +283,7 @@ def _head_environment(cluster_id: str, token: Path | None) -> dict[str, str]:
 
 
 def _read_line(process: subprocess.Popen[bytes], timeout: float) -> bytes:
-    """The first line of the process's standard output, or what came of it until it ended or ``timeout`` seconds passed."""
+    """The first line of the process's standard output, or its beginning if it ended or ``timeout`` seconds passed."""
     assert process.stdout is not None
     line, deadline = b"", time.monotonic() + timeout
     while not line.endswith(b"\n"):

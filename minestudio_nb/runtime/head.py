@@ -113,7 +113,7 @@ def _say_ready() -> None:
 
 
 def _wait_attached(parent: int, ended: threading.Event) -> str:
-    """Until the parent's end of the pipe closes; a copy of it that a forked child of the parent keeps does not count."""
+    """Until the parent closes its end of the pipe or is gone (a forked child of it may hold the pipe open)."""
     closed = threading.Event()
 
     def read_to_the_end() -> None:

@@ -1,4 +1,4 @@
-"""Names of actors in a Ray cluster: ``<session>/<role>`` in one namespace. The only place where actors are looked up."""
+"""Names of actors in a Ray cluster: ``<session>/<role>`` in one namespace. Actors are looked up nowhere else."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def running_sessions() -> list[str]:
 
 
 def the_session(session: str | None) -> str:
-    """``session`` itself, or where it is None the only one that runs; SessionStateError when there is not exactly one."""
+    """``session`` itself, or the only one that runs where it is None; SessionStateError when that is not one."""
     if session is not None:
         return session
     running = running_sessions()
     if len(running) != 1:
         listed = ", ".join(running) if running else "none"
         raise SessionStateError(
-            f"session=None needs exactly one running session, {len(running)} run here ({listed}). Name one with session=."
+            f"session=None needs exactly one running session, {len(running)} run here ({listed}). Give session=."
         )
     return running[0]

@@ -1,8 +1,8 @@
 """The processes of one cluster, found by a mark in their environment, and their end.
 
-Every process of a cluster of ours inherits ``MSNB_CLUSTER_ID`` from its head: Ray's own servers, actors, env workers, and
-programs that an environment starts in a session of their own. So a process is ended because it carries the mark of the
-cluster that is being stopped, never because of its name.
+Every process of a cluster of ours inherits ``MSNB_CLUSTER_ID`` from its head: Ray's own servers, actors, env workers,
+and programs that an environment starts in a process group of their own. So a process is ended because it carries the
+mark of the cluster that is being stopped, never because of its name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CREATE_TIME_TOLERANCE = 1.0
 
 
 def is_alive(pid: int, create_time: float) -> bool:
-    """Whether the process ``pid`` that started at ``create_time`` (Unix seconds) still runs; a reused pid counts as ended."""
+    """Whether process ``pid``, started at ``create_time`` (Unix seconds), still runs; a reused pid counts as ended."""
     try:
         process = psutil.Process(pid)
         same = abs(process.create_time() - create_time) < _CREATE_TIME_TOLERANCE
