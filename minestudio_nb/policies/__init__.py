@@ -1,0 +1,28 @@
+"""Policies: the interface, heads, shipped networks, and weights in and out."""
+
+from minestudio_nb.policies.base import ActOutput, FeedForwardPolicy, MinePolicy, State, reset_state
+from minestudio_nb.policies.build import build_policy, policy_names, register_policy
+from minestudio_nb.policies.cnn import CnnPolicy
+from minestudio_nb.policies.heads import CategoricalHead, ValueHead
+from minestudio_nb.policies.mlp import MlpPolicy
+from minestudio_nb.policies.weights import load_package, load_state, load_weights, save_weights, to_package
+
+__all__ = [
+    "ActOutput",
+    "CategoricalHead",
+    "CnnPolicy",
+    "FeedForwardPolicy",
+    "MinePolicy",
+    "MlpPolicy",
+    "State",
+    "ValueHead",
+    "build_policy",
+    "load_package",
+    "load_state",
+    "load_weights",
+    "policy_names",
+    "register_policy",
+    "reset_state",
+    "save_weights",
+    "to_package",
+]

@@ -1,0 +1,202 @@
+"""What every policy is: MineStudio's interface, and a fast path for acting.
+
+Trainers call ``forward`` on sequences, rollout workers call ``act`` on one observation per environment::
+
+    {"pi_logits": {...}, "vpred": v}, state = policy(obs, state, context={"first": first})    # (B, T, ...)
+    actions, log_probs, values, state = policy.act(obs, first, state, generator)                # (N, ...)
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from minestudio_nb.contracts.specs import EnvSpec
+from minestudio_nb.policies.heads import CategoricalHead, ValueHead
+
+__all__ = ["ActOutput", "FeedForwardPolicy", "InferenceDtype", "MinePolicy", "Outputs", "State", "reset_state"]
+
+State = list[Tensor]
+"""Recurrent state: tensors with a leading batch dimension; empty for a stateless policy."""
+Outputs = dict[str, Any]
+InferenceDtype = Literal["float32", "bfloat16"]
+
+
+class ActOutput(NamedTuple):
+    """Actions int64 ``(N, K)``; joint log-probability and value (reward units), float32 ``(N,)``; the new state."""
+
+    actions: Tensor
+    log_probs: Tensor
+    values: Tensor
+    state: State
+
+
+class MinePolicy(nn.Module):
+    """Base of all policies.
+
+    A subclass sets ``is_recurrent``, builds its trunk, and implements :meth:`forward`; where it is recurrent it also
+    implements :meth:`initial_state` and starts anew wherever ``context["first"]`` is True (:func:`reset_state`).
+    ``features`` is the width of what the heads read.
+    """
+
+    is_recurrent: bool = False
+    memory_steps: int | None = None
+    """After how many steps a recurrent state has forgotten what came before; None: never for certain."""
+
+    def __init__(self, env_spec: EnvSpec, features: int) -> None:
+        super().__init__()
+        self.env_spec = env_spec
+        self.pi_head = CategoricalHead(features, env_spec.action)
+        self.value_head = ValueHead(features)
+
+    def forward(
+        self,
+        input: Mapping[str, Tensor],
+        state_in: Sequence[Tensor] = (),
+        context: Mapping[str, Tensor] | None = None,
+    ) -> tuple[Outputs, State]:
+        """Whole sequences.
+
+        Args:
+            input: observations by key, ``(B, T, *shape)`` in the dtypes of the env spec.
+            state_in: recurrent state before the first step.
+            context: ``{"first": bool (B, T)}``, True where an episode begins.
+
+        Returns:
+            ``{"pi_logits": {component: log-softmax (B, T, n)}, "vpred": (B, T, 1)}`` and the state after the last step.
+            ``vpred`` is in the value head's normalised units; ``value_head.denormalize`` gives reward units.
+        """
+        raise TypeError(f"{type(self).__name__} must implement forward(input, state_in, context).")
+
+    def initial_state(self, batch_size: int) -> State:
+        """The state of ``batch_size`` streams before their first step."""
+        return []
+
+    @torch.inference_mode()
+    def act(
+        self,
+        obs: Mapping[str, Tensor],
+        first: Tensor,
+        state: Sequence[Tensor],
+        generator: torch.Generator | None = None,
+        deterministic: bool = False,
+    ) -> ActOutput:
+        """One step of ``N`` environments: ``obs`` ``(N, *shape)``, ``first`` bool ``(N,)``."""
+        inputs = {key: value.unsqueeze(1) for key, value in obs.items()}
+        outputs, new_state = self._acting_module()(inputs, state, {"first": first.unsqueeze(1)})
+        flat = torch.cat([outputs["pi_logits"][name][:, 0] for name in self.pi_head.names], -1)
+        actions, log_probs = self.pi_head.sample_logits(flat, generator, deterministic)
+        values = self.value_head.denormalize(outputs["vpred"].float()).flatten()
+        return ActOutput(actions, log_probs, values, new_state)
+
+    # Acting in another number format.
+
+    def prepare_for_acting(self, dtype: InferenceDtype = "float32") -> None:
+        """Makes :meth:`act` compute in ``dtype``; ``forward`` and ``state_dict`` keep their float32 weights.
+
+        bfloat16 acts with a copy of the weights; log-probabilities and values are those of the numbers actually used.
+        """
+        replica = None
+        if dtype == "bfloat16":
+            replica = copy.deepcopy(self).to(torch.bfloat16).eval()
+        # Kept out of nn.Module's registry, so that it is not part of parameters() and state_dict().
+        self.__dict__["_replica"] = replica
+
+    def weights_changed(self) -> None:
+        """To be called after weights were loaded: brings the acting copy up to date. Loading by package does this."""
+        replica = self.__dict__.get("_replica")
+        if replica is not None:
+            replica.load_state_dict(self.state_dict())
+
+    def _acting_module(self) -> MinePolicy:
+        replica = self.__dict__.get("_replica")
+        return self if replica is None else replica  # type: ignore[no-any-return]
+
+    # MineStudio's helpers.
+
+    @torch.inference_mode()
+    def get_action(
+        self,
+        input: Mapping[str, Any],
+        state_in: Sequence[Tensor] | None,
+        deterministic: bool = False,
+        input_shape: Literal["BT*", "*"] = "BT*",
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, State]:
+        """Actions int64 ``(B, T, K)``, or ``(K,)`` for the single observation that ``input_shape="*"`` announces."""
+        device = self.device
+        tensors = {key: torch.as_tensor(value, device=device) for key, value in input.items() if key != "first"}
+        if input_shape == "*":
+            tensors = {key: value[None, None] for key, value in tensors.items()}
+        batch, steps = next(iter(tensors.values())).shape[:2]
+        first = torch.as_tensor(input.get("first", False), device=device).expand(batch, steps)
+        state = self.initial_state(batch) if state_in is None else list(state_in)
+        outputs, state = self(tensors, state, {"first": first})
+        actions = self.pi_head.sample(outputs["pi_logits"], generator, deterministic)
+        return (actions[0, 0] if input_shape == "*" else actions), state
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.pi_head.linear.weight.device
+
+    @staticmethod
+    def merge_state(states: Sequence[Sequence[Tensor]]) -> State:
+        """States of single streams (no batch dimension) as one batched state."""
+        return [torch.stack(list(parts)) for parts in zip(*states, strict=True)]
+
+    @staticmethod
+    def split_state(state: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
+        """A batched state as states of single streams (no batch dimension)."""
+        return list(zip(*(part.unbind(0) for part in state), strict=True))
+
+    @staticmethod
+    def merge_input(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Observations of single streams ``(*shape)`` as a batch of one-step sequences ``(B, 1, *shape)``."""
+        return {key: torch.stack([torch.as_tensor(one[key]) for one in inputs]).unsqueeze(1) for key in inputs[0]}
+
+
+class FeedForwardPolicy(MinePolicy):
+    """A policy without memory. A subclass implements :meth:`encode`."""
+
+    def encode(self, obs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Observations ``(N, *shape)`` -> what the action head and the value head read, ``(N, features)`` each."""
+        raise TypeError(f"{type(self).__name__} must implement encode(obs).")
+
+    def forward(
+        self,
+        input: Mapping[str, Tensor],
+        state_in: Sequence[Tensor] = (),
+        context: Mapping[str, Tensor] | None = None,
+    ) -> tuple[Outputs, State]:
+        """See :meth:`MinePolicy.forward`; each step by itself."""
+        lead = next(iter(input.values())).shape[:2]
+        actor, critic = self.encode({key: value.flatten(0, 1) for key, value in input.items()})
+        pi_logits = {name: part.unflatten(0, lead) for name, part in self.pi_head(actor).items()}
+        return {"pi_logits": pi_logits, "vpred": self.value_head(critic).unflatten(0, lead)}, []
+
+    @torch.inference_mode()
+    def act(
+        self,
+        obs: Mapping[str, Tensor],
+        first: Tensor,
+        state: Sequence[Tensor],
+        generator: torch.Generator | None = None,
+        deterministic: bool = False,
+    ) -> ActOutput:
+        """See :meth:`MinePolicy.act`; the same numbers with fewer operations."""
+        module: Any = self._acting_module()
+        actor, critic = module.encode(obs)
+        actions, log_probs = self.pi_head.sample_logits(module.pi_head.logits(actor), generator, deterministic)
+        values = self.value_head.denormalize(module.value_head(critic).squeeze(-1))
+        return ActOutput(actions, log_probs, values, [])
+
+
+def reset_state(state: Sequence[Tensor], initial: Sequence[Tensor], first: Tensor) -> State:
+    """``state`` with the streams that begin an episode (``first`` bool ``(B,)``) put back to ``initial``."""
+    shaped = [first.reshape(-1, *([1] * (part.dim() - 1))) for part in state]
+    return [torch.where(mask, start, part) for mask, start, part in zip(shaped, initial, state, strict=True)]

@@ -1,0 +1,136 @@
+"""Convolutional policies over images, with vectors beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from minestudio_nb.contracts.specs import BoxSpec, EnvSpec
+from minestudio_nb.errors import UnsupportedSpaceError
+from minestudio_nb.policies.base import FeedForwardPolicy
+
+__all__ = ["CnnPolicy", "CnnVariant"]
+
+CnnVariant = Literal["tiny", "nature", "impala"]
+_DENSE = {"tiny": 256, "nature": 512, "impala": 256}
+_STRIDED = {  # (channels, kernel, stride, padding) of each convolution
+    "tiny": ((16, 8, 4, 2), (32, 4, 2, 1), (32, 3, 1, 1)),
+    "nature": ((32, 8, 4, 0), (64, 4, 2, 0), (64, 3, 1, 0)),  # Mnih et al. 2015
+}
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
+_IMPALA = (16, 32, 32)  # Espeholt et al. 2018, the deep network
+
+
+class CnnPolicy(FeedForwardPolicy):
+    """Convolutions over every uint8 image, concatenated with vector observations, then one dense layer for both heads.
+
+    Args:
+        env_spec: at least one image ``(H, W, C)``; vectors are taken as they are.
+        variant: ``tiny`` (three strided convolutions, for 64x64 to 128x128), ``nature``, or ``impala`` (residual).
+        dense: width of the dense layer; None: 256, for nature 512.
+
+    Raises:
+        UnsupportedSpaceError: no image among the observations, or one too small for the variant.
+    """
+
+    def __init__(self, env_spec: EnvSpec, variant: CnnVariant = "tiny", dense: int | None = None) -> None:
+        if variant not in _DENSE:
+            raise UnsupportedSpaceError(f"A cnn policy's variant is one of {sorted(_DENSE)}, {variant!r} came.")
+        features = dense or _DENSE[variant]
+        super().__init__(env_spec, features)
+        images = {key: box for key, box in env_spec.obs.items() if box.is_image}
+        if not images:
+            raise UnsupportedSpaceError(
+                "The cnn policy needs an image, uint8 (H, W, C); observations here: "
+                + ", ".join(f"{key} {box.dtype} {box.shape}" for key, box in env_spec.obs.items())
+                + ". Use policy mlp."
+            )
+        self.image_keys = tuple(images)
+        self.vector_keys = tuple(key for key in env_spec.obs.keys if key not in images)
+        self.encoders = nn.ModuleList(ImageEncoder(box, variant) for box in images.values())
+        width = sum(encoder.out_features for encoder in self.encoders)  # type: ignore[misc]
+        width += sum(math.prod(env_spec.obs[key].shape) for key in self.vector_keys)
+        self.dense = _orthogonal(nn.Linear(width, features))
+        self.to(memory_format=torch.channels_last)
+
+    def encode(self, obs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """See :meth:`FeedForwardPolicy.encode`."""
+        parts = [encoder(obs[key]) for encoder, key in zip(self.encoders, self.image_keys, strict=True)]
+        parts += [obs[key].flatten(1).to(parts[0].dtype) for key in self.vector_keys]
+        joined = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        features = functional.relu(self.dense(joined))
+        return features, features
+
+
+class ImageEncoder(nn.Module):
+    """uint8 ``(N, H, W, C)`` -> ``(N, out_features)``, rectified, in the order (height, width, channel)."""
+
+    def __init__(self, box: BoxSpec, variant: CnnVariant) -> None:
+        super().__init__()
+        channels = box.shape[2]
+        if variant == "impala":
+            self.stem: nn.Conv2d = _orthogonal(nn.Conv2d(channels, _IMPALA[0], 3, padding=1))
+            self.body = nn.Sequential(*_impala_body())
+        else:
+            first, *rest = _STRIDED[variant]
+            self.stem = _strided(channels, *first)
+            layers: list[nn.Module] = [nn.ReLU()]
+            previous = first[0]
+            for layer in rest:
+                layers += [_strided(previous, *layer), nn.ReLU()]
+                previous = layer[0]
+            self.body = nn.Sequential(*layers)
+        try:
+            with torch.no_grad():
+                self.out_features = self(torch.zeros(1, *box.shape, dtype=torch.uint8)).shape[1]
+        except RuntimeError as error:
+            raise UnsupportedSpaceError(
+                f"Images of {box.shape} (H, W, C) are too small for the cnn variant {variant!r}. Use variant tiny, "
+                "or larger images."
+            ) from error
+
+    def forward(self, image: Tensor) -> Tensor:
+        # Pixels stay 0..255 and the first weights are divided instead: the same numbers without a pass over the image.
+        # (N, H, W, C) seen as (N, C, H, W) is channels_last already; bfloat16 holds 0..255 exactly.
+        weight = self.stem.weight
+        pixels = image.permute(0, 3, 1, 2).to(weight.dtype)
+        hidden = functional.conv2d(pixels, weight / 255.0, self.stem.bias, self.stem.stride, self.stem.padding)
+        hidden = self.body(hidden)
+        # Flattening in memory order spares a transposed copy.
+        return hidden.permute(0, 2, 3, 1).flatten(1)
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = _orthogonal(nn.Conv2d(channels, channels, 3, padding=1))
+        self.second = _orthogonal(nn.Conv2d(channels, channels, 3, padding=1))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        inner: Tensor = self.second(functional.relu(self.first(functional.relu(hidden))))
+        return hidden + inner
+
+
+def _impala_body() -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for index, channels in enumerate(_IMPALA):
+        if index > 0:
+            layers.append(_orthogonal(nn.Conv2d(_IMPALA[index - 1], channels, 3, padding=1)))
+        layers += [nn.MaxPool2d(3, 2, 1), _Residual(channels), _Residual(channels)]
+    return [*layers, nn.ReLU()]
+
+
+def _strided(channels: int, out: int, kernel: int, stride: int, padding: int) -> nn.Conv2d:
+    return _orthogonal(nn.Conv2d(channels, out, kernel, stride, padding))
+
+
+def _orthogonal(layer: Layer) -> Layer:
+    nn.init.orthogonal_(layer.weight, math.sqrt(2))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
