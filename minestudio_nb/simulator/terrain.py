@@ -59,9 +59,7 @@ class Biome:
 BIOMES: Final[dict[str, Biome]] = {
     "plains": Biome(trees=0.05, grass=0.22, flowers=0.02),
     "forest": Biome(base=28, amplitude=8.0, trees=0.65, tree_spacing=7),
-    "birch_forest": Biome(
-        base=28, amplitude=8.0, trees=0.7, tree_spacing=7, tree_kinds=(TREE_BIRCH, TREE_OAK)
-    ),
+    "birch_forest": Biome(base=28, amplitude=8.0, trees=0.7, tree_spacing=7, tree_kinds=(TREE_BIRCH, TREE_OAK)),
     "dense_forest": Biome(base=28, amplitude=5.0, water=22, trees=0.97, tree_spacing=6, grass=0.06),
     "taiga": Biome(
         base=28, amplitude=9.0, trees=0.6, tree_spacing=7, tree_kinds=(TREE_SPRUCE, TREE_SPRUCE), flowers=0.0
@@ -246,9 +244,7 @@ def _round_tree(blocks, x, y, z, height, leaves, seed):
         for dx in range(-radius, radius + 1):
             for dz in range(-radius, radius + 1):
                 corner = abs(dx) == radius and abs(dz) == radius
-                if corner and (
-                    layer == height or _hash01(x + dx, y + layer, z + dz, seed + _SALT_LEAF) < 0.55
-                ):
+                if corner and (layer == height or _hash01(x + dx, y + layer, z + dz, seed + _SALT_LEAF) < 0.55):
                     continue
                 _put_if_air(blocks, x + dx, y + layer, z + dz, leaves)
 
@@ -421,9 +417,7 @@ class WorldPool:
         slot = index % self.count
         world = self._worlds[slot]
         if world is None:
-            entropy = np.random.SeedSequence([self.seed & 0xFFFFFFFFFFFFFFFF, slot]).generate_state(
-                1, np.uint64
-            )
+            entropy = np.random.SeedSequence([self.seed & 0xFFFFFFFFFFFFFFFF, slot]).generate_state(1, np.uint64)
             world = self._worlds[slot] = generate(int(entropy[0]), self.biome, self.size)
         return world
 

@@ -1,0 +1,116 @@
+"""Block textures, drawn by code: 16x16 texels each, with four smaller levels for the distance.
+
+Nothing here is copied from Minecraft's art. Each texture is a small program over a random generator that is seeded by
+the texture's name, so that adding one leaves the others as they are.
+
+``TEXELS`` and ``FACES`` are what the renderer reads: ``TEXELS[tile * TILE_TEXELS + LEVEL_START[level] + row * side +
+column]`` is one texel, packed as 0xAABBGGRR; ``FACES[block * 4 + face]`` is the tile of a face.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minestudio_nb.simulator import paint_made, paint_mobs, paint_nature
+from minestudio_nb.simulator.blocks import BLOCKS, ITEMS, block_id
+from minestudio_nb.simulator.icons import draw_item
+from minestudio_nb.simulator.painting import PAINTERS, Image, paint
+
+LEVELS: Final = 5
+LEVEL_START: Final = (0, 256, 320, 336, 340)
+TILE_TEXELS: Final = 341
+
+# Order of the faces in FACES: the two kinds of sides differ, so that a furnace can have a front.
+FACE_SIDE_X: Final = 0
+FACE_TOP: Final = 1
+FACE_SIDE_Z: Final = 2
+FACE_BOTTOM: Final = 3
+
+
+# Blocks whose faces are not all the texture of the block's own name: (top, bottom, side x, side z).
+_FACES: Final[dict[str, tuple[str, str, str, str]]] = {
+    "grass_block": ("grass_top", "dirt", "grass_side", "grass_side"),
+    "podzol": ("podzol_top", "dirt", "podzol_top", "podzol_top"),
+    "grass_path": ("path_top", "dirt", "dirt", "dirt"),
+    "oak_log": ("oak_top", "oak_top", "oak_bark", "oak_bark"),
+    "birch_log": ("birch_top", "birch_top", "birch_bark", "birch_bark"),
+    "spruce_log": ("spruce_top", "spruce_top", "spruce_bark", "spruce_bark"),
+    "crafting_table": ("crafting_table_top", "oak_planks", "crafting_table_side", "crafting_table_side"),
+    "furnace": ("furnace_side", "furnace_side", "furnace_side", "furnace_front"),
+    "bookshelf": ("oak_planks", "oak_planks", "bookshelf", "bookshelf"),
+    "chest": ("chest_side", "chest_side", "chest_side", "chest_front"),
+    "pumpkin": ("pumpkin_top", "pumpkin_top", "pumpkin_side", "pumpkin_side"),
+    "melon": ("melon_side", "melon_side", "melon_side", "melon_side"),
+    "hay_block": ("hay_top", "hay_top", "hay_side", "hay_side"),
+    "snow_block": ("snow", "snow", "snow", "snow"),
+    "cactus": ("cactus_top", "cactus_top", "cactus_side", "cactus_side"),
+    "tnt": ("tnt_top", "tnt_top", "tnt_side", "tnt_side"),
+}
+
+
+# Importing these modules has filled PAINTERS; naming them keeps the imports, and fixes the order of the tiles.
+_PAINTED_BY: Final = (paint_nature, paint_made, paint_mobs)
+_TILES: Final[dict[str, int]] = {name: i for i, name in enumerate(PAINTERS)}
+
+
+def texture(name: str) -> Image:
+    """One texture, uint8[16, 16, 4]. Names are the keys of ``painting.PAINTERS``."""
+    return paint(name)
+
+
+def tile(name: str) -> int:
+    """The number of a texture's tile in ``TEXELS``."""
+    return _TILES[name]
+
+
+def block_faces(block: str) -> tuple[str, str, str, str]:
+    """The textures of a block's faces: top, bottom, sides towards x, sides towards z."""
+    return _FACES.get(block, (block, block, block, block))
+
+
+def _levels(image: Image) -> NDArray[np.uint8]:
+    """The texture and its four halvings, uint8[341, 4].
+
+    Colours are averaged weighted by opacity; a texel stays opaque while at least 40 % of what it covers is, so that
+    crowns and grass do not dissolve with the distance.
+    """
+    current = image.astype(float)
+    levels = [current]
+    for _ in range(LEVELS - 1):
+        side = current.shape[0] // 2
+        blocks = current.reshape(side, 2, side, 2, 4)
+        weight = blocks[..., 3:] + 1e-3
+        rgb = (blocks[..., :3] * weight).sum((1, 3)) / weight.sum((1, 3))
+        alpha = np.where(blocks[..., 3:].mean((1, 3)) >= 102.0, 255.0, 0.0)
+        current = np.concatenate([rgb, alpha], -1)
+        levels.append(current)
+    return np.concatenate([np.clip(level + 0.5, 0, 255).reshape(-1, 4) for level in levels]).astype(np.uint8)
+
+
+def _pack_texels() -> NDArray[np.uint32]:
+    """All textures, then the icons of the items that are no blocks."""
+    images = [paint(name) for name in _TILES] + [draw_item(item.name) for item in ITEMS]
+    texels = np.stack([_levels(image) for image in images])
+    return np.ascontiguousarray(texels).view("<u4").astype(np.uint32).reshape(-1)
+
+
+def _pack_faces() -> NDArray[np.int32]:
+    faces = np.zeros((256, 4), np.int32)
+    for block in BLOCKS[1:]:
+        top, bottom, side_x, side_z = block_faces(block.name)
+        faces[block_id(block.name)] = (_TILES[side_x], _TILES[top], _TILES[side_z], _TILES[bottom])
+    return faces.reshape(-1)
+
+
+def _frozen(values: NDArray) -> NDArray:
+    values.setflags(write=False)
+    return values
+
+
+TEXELS: Final = _frozen(_pack_texels())
+FACES: Final = _frozen(_pack_faces())
+FIRST_ITEM_TILE: Final = len(_TILES)
+"""Item ``FIRST_ITEM + k`` has the tile ``FIRST_ITEM_TILE + k``."""
