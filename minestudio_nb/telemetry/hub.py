@@ -34,7 +34,7 @@ __all__ = ["RETURN_WINDOW", "Hub", "News", "Point", "read_history"]
 _logger = logging.getLogger(__name__)
 
 RETURN_WINDOW = 50
-"""Episodes in ``episode/return_window``."""
+"""Usual number of episodes in ``episode/return_window``."""
 POINTS_KEPT, EVENTS_KEPT, EPISODES_KEPT = 10_000, 2_000, 5_000
 """Sizes of the ring buffers; a point takes about 3 KB. What left them is still in the files."""
 
@@ -87,6 +87,7 @@ class Hub:
         files: where ``metrics.jsonl``, ``events.jsonl`` and ``episodes.jsonl`` go; None keeps everything in memory.
         exporters: further receivers of points and events; they run on a thread of their own.
         processes: whose CPU time and memory each point shows.
+        window: episodes in ``episode/return_window``.
     """
 
     def __init__(
@@ -94,12 +95,13 @@ class Hub:
         files: RunFiles | None = None,
         exporters: Iterable[Exporter] = (),
         processes: ProcessTrees | None = None,
+        window: int = RETURN_WINDOW,
     ) -> None:
         self._lock = threading.RLock()
         self._points: _Ring[Point] = _Ring(POINTS_KEPT)
         self._events: _Ring[Event] = _Ring(EVENTS_KEPT)
         self._episodes: _Ring[Mapping[str, Any]] = _Ring(EPISODES_KEPT)
-        self._window: deque[float] = deque(maxlen=RETURN_WINDOW)
+        self._window: deque[float] = deque(maxlen=window)
         self._open: MetricBatch = {}
         self._open_episodes: list[EpisodeSummary] = []
         self._env_steps = 0
@@ -113,9 +115,15 @@ class Hub:
         self._exporters = ExporterThread(exporters, self.event)
 
     @classmethod
-    def reload(cls, files: RunFiles, exporters: Iterable[Exporter] = (), processes: ProcessTrees | None = None) -> Hub:
+    def reload(
+        cls,
+        files: RunFiles,
+        exporters: Iterable[Exporter] = (),
+        processes: ProcessTrees | None = None,
+        window: int = RETURN_WINDOW,
+    ) -> Hub:
         """A hub that goes on where the one that wrote ``files`` stopped. What was merged but not closed is lost."""
-        hub = cls(files, exporters, processes)
+        hub = cls(files, exporters, processes, window)
         history = _read(files.metrics, files.events, files.episodes)
         for point in history.points:
             hub._points.add(point)
@@ -182,12 +190,12 @@ class Hub:
             )
 
     def return_window(self) -> float:
-        """Mean return over the last 50 finished episodes; NaN before the first."""
+        """Mean return over the newest finished episodes, at most ``window`` of them; NaN before the first."""
         with self._lock:
             return sum(self._window) / len(self._window) if self._window else math.nan
 
     def window_size(self) -> int:
-        """How many episodes :meth:`return_window` is the mean of, at most 50."""
+        """How many episodes :meth:`return_window` is the mean of."""
         with self._lock:
             return len(self._window)
 
