@@ -22,6 +22,9 @@ from minestudio_nb.contracts.fields import FieldKind, FieldSpec, nearest_hint
 __all__ = ["Problem", "Section", "field_specs", "parse", "section", "setting", "to_plain"]
 
 _KINDS: dict[Any, FieldKind] = {bool: "bool", int: "int", float: "float", str: "str", dict: "dict"}
+FEW_NAMES = 15
+"""Sections with more settings than this are not listed in messages."""
+
 S = TypeVar("S", bound="Section")
 
 
@@ -170,7 +173,9 @@ def _unknown(key: str, name: str, cls: type[Section], prefix: str) -> Problem:
     known = [member.name for member in dataclasses.fields(cls)]
     hint = nearest_hint(name, known)
     where = prefix.rstrip(".") or "the configuration"
-    fix = "Correct the name or remove it." if hint else f"Known here: {', '.join(known)}."
+    fix = "Correct the name or remove it."
+    if not hint and len(known) <= FEW_NAMES:
+        fix = f"Known here: {', '.join(known)}."
     return Problem(key, f"{where} has no setting of this name{hint}", fix)
 
 
@@ -214,8 +219,10 @@ def _scalar(base: Any, value: Any) -> Any:
     if base in (int, float) and isinstance(value, numbers.Real) and not isinstance(value, bool):
         if base is float:
             return float(value)
-        if value == value // 1:  # false for nan and fractions
-            return int(value // 1)
+        if isinstance(value, numbers.Integral):
+            return int(value)
+        if float(value).is_integer():
+            return int(float(value))
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
     raise ValueError(f"must be {names[base]}, {value!r} came")
 

@@ -45,7 +45,7 @@ class ScalingSection(Section):
 
 @dataclass(frozen=True, repr=False)
 class TrainConfig(Section):
-    """The trainer. Batch sizes count fragments; :class:`~minestudio_nb.config.schema.OnlineConfig` has the arithmetic."""
+    """The trainer. Batch sizes count fragments; ``OnlineConfig`` has the arithmetic."""
 
     # Where it runs.
     num_workers: int = setting(1, "Training processes (ranks).", ge=1, why_not_live=TRAINERS_ARE_BUILT_WITH_IT)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, Literal
 
 __all__ = ["GeneratorKind", "GeneratorSpec"]
@@ -41,7 +42,7 @@ class GeneratorSpec:
     def describe(self) -> str:
         """One short phrase for tables and messages: ``"env_generator() of gate_kl.py"``."""
         if self.kind == "module":
-            return f"{self.function}() of {self.path}"
+            return f"{self.function}() of {PurePath(self.path).name}"
         if self.kind == "callable":
             return f"{self.function}() given as a Python function"
         if self.kind == "policy_config":

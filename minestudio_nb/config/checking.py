@@ -1,0 +1,268 @@
+"""Find everything that is wrong with a configuration at once, each problem with its arithmetic and its fix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from minestudio_nb.config.fields import Problem
+from minestudio_nb.config.resources import Resources
+from minestudio_nb.config.schema import OnlineConfig, field_specs, parse_config
+from minestudio_nb.contracts.specs import EnvSpec
+from minestudio_nb.errors import ConfigError
+
+__all__ = ["buffer_bytes", "check", "gigabytes", "observation_bytes", "require"]
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_IMAGE_POLICIES, _VECTOR_POLICIES = ("cnn",), ("mlp",)
+
+
+def check(
+    config: OnlineConfig | Mapping[str, Any],
+    resources: Resources | None = None,
+    env_spec: EnvSpec | None = None,
+    observation_space: Any = None,
+    action_space: Any = None,
+) -> list[Problem]:
+    """Every problem of ``config``, errors first.
+
+    Plain settings are read first, so unknown keys and wrong types are among the problems. With ``resources``, what was
+    asked for is compared with what is there. With ``env_spec``, or with the environment's Gymnasium spaces, the policy
+    is compared with what it will see and do. An empty list means that nothing speaks against starting.
+    """
+    problems: list[Problem] = []
+    if not isinstance(config, OnlineConfig):
+        config, problems = parse_config(config)
+    rules: list[Callable[[OnlineConfig], Iterator[Problem]]] = [
+        _iteration_sizes,
+        _rollout_sizes,
+        _age_of_fragments,
+        _intervals,
+        _devices,
+        _environment,
+        _inert_settings,
+    ]
+    for rule in rules:
+        problems += rule(config)
+    if resources is not None:
+        problems += _gpus(config, resources)
+        problems += _cpus(config, resources)
+        problems += _memory(config, resources, env_spec.obs.nbytes if env_spec else None)
+    if env_spec is not None:
+        problems += _policy_fits(config, env_spec)
+    if observation_space is not None:
+        problems += _observation_space(observation_space)
+    if action_space is not None:
+        problems += _action_space(action_space)
+    return sorted(problems, key=lambda problem: problem.severity != "error")
+
+
+def require(problems: Sequence[Problem]) -> None:
+    """Do nothing if there is no error among ``problems``; raise a ConfigError that lists all errors otherwise."""
+    errors = [str(problem) for problem in problems if problem.severity == "error"]
+    if errors:
+        raise ConfigError(f"The configuration cannot run: {len(errors)} problem{'s' * (len(errors) > 1)}.", errors)
+
+
+def gigabytes(count: float) -> str:
+    """Bytes for people, in decimal units: ``"60.6 GB"``, ``"25 MB"``, ``"640 B"``."""
+    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:.0f} B"
+
+
+def observation_bytes(config: OnlineConfig) -> int | None:
+    """Bytes of one observation as far as the settings tell: one uint8 RGB image, except for Gymnasium ids (None)."""
+    if config.env_config.simulator == "gymnasium":
+        return None
+    width, height = config.env_config.obs_size
+    return width * height * 3
+
+
+def buffer_bytes(config: OnlineConfig, obs_nbytes: int) -> int:
+    """Bytes of observations in a full buffer: a fragment holds ``fragment_length + 1`` of ``obs_nbytes`` each."""
+    return config.buffer_fragments * (config.rollout_config.fragment_length + 1) * obs_nbytes
+
+
+def _iteration_sizes(config: OnlineConfig) -> Iterator[Problem]:
+    train, rollout = config.train_config, config.rollout_config
+    batches, accumulation = train.batches_per_iteration, train.gradient_accumulation
+    if batches % accumulation:
+        text = f"{batches} microbatches make no whole number of optimizer steps of {accumulation} microbatches each"
+        lower = max(1, batches // accumulation) * accumulation
+        fix = f"Use batches_per_iteration={lower}, or a gradient_accumulation that divides {batches}."
+        yield Problem("train_config.batches_per_iteration", text, fix)
+    if rollout.fragment_length % train.context_length:
+        length = rollout.fragment_length
+        text = f"a fragment of {length} steps is no whole number of sequences of {train.context_length} steps"
+        fix = f"Use a context_length that divides {length}."
+        yield Problem("train_config.context_length", text, fix)
+    needed, buffer = config.fragments_per_iteration, rollout.replay_buffer_config
+    if needed > config.buffer_fragments:
+        text = (
+            f"one iteration needs {train.num_workers} ranks x {train.batch_size_per_gpu} x {batches} microbatches = "
+            f"{needed} fragments, the buffer holds {buffer.max_chunks} chunks x {buffer.fragments_per_chunk} = "
+            f"{config.buffer_fragments}"
+        )
+        chunks = -(-needed // buffer.fragments_per_chunk)
+        yield Problem("rollout_config.replay_buffer_config.max_chunks", text, f"Use max_chunks={chunks} or more.")
+
+
+def _rollout_sizes(config: OnlineConfig) -> Iterator[Problem]:
+    worker = config.rollout_config.worker_config
+    if worker.batch_size is not None and worker.batch_size > worker.num_envs:
+        text = (
+            f"a worker of {worker.num_envs} environments can never collect {worker.batch_size} observations to act on"
+        )
+        fix = f"Use batch_size={worker.num_envs} or less, or null for the automatic choice."
+        yield Problem("rollout_config.worker_config.batch_size", text, fix)
+    left = config.fragments_per_iteration % config.num_envs
+    if config.schedule == "alternate" and left:
+        text = (
+            f"{config.fragments_per_iteration} fragments per iteration are no multiple of the {config.num_envs} "
+            f"environments, so {config.num_envs - left} fragments wait for the next iteration, one version older"
+        )
+        yield Problem("train_config.batches_per_iteration", text, "Make it a multiple for equal use.", "warning")
+
+
+def _age_of_fragments(config: OnlineConfig) -> Iterator[Problem]:
+    buffer = config.rollout_config.replay_buffer_config
+    lead = 0 if config.schedule == "alternate" else config.lead
+    if config.schedule == "overlap" and lead > buffer.max_staleness:
+        text = f"workers may be {lead} iterations ahead, but fragments over {buffer.max_staleness} versions old are dropped"
+        yield Problem("lead", text, f"Use max_staleness={lead}, a smaller lead, or schedule=alternate.")
+    oldest = buffer.max_reuse - 1 + lead
+    if buffer.max_reuse > 1 and oldest > buffer.max_staleness:
+        text = (
+            f"using a fragment {buffer.max_reuse} times makes it up to {buffer.max_reuse} - 1 + {lead} (lead) = "
+            f"{oldest} versions old, but fragments over {buffer.max_staleness} versions old are dropped"
+        )
+        fix = f"Use max_staleness={oldest}."
+        yield Problem("rollout_config.replay_buffer_config.max_reuse", text, fix, "warning")
+
+
+def _intervals(config: OnlineConfig) -> Iterator[Problem]:
+    train = config.train_config
+    if train.keep_interval % train.save_interval:
+        text = f"checkpoints are written every {train.save_interval} iterations, not at each multiple of {train.keep_interval}"
+        fix = f"Use a multiple of {train.save_interval}, so that each of them is written."
+        yield Problem("train_config.keep_interval", text, fix, "warning")
+    if train.vf_warmup >= train.num_iterations:
+        text = f"the policy is never trained: {train.vf_warmup} of {train.num_iterations} iterations are warm-up"
+        yield Problem("train_config.vf_warmup", text, "Use fewer.", "warning")
+
+
+def _devices(config: OnlineConfig) -> Iterator[Problem]:
+    for key in ("train_config.device", "rollout_config.worker_config.device"):
+        name = config.get(key)
+        if not _DEVICE.fullmatch(name):
+            yield Problem(key, f"must be auto, cpu, cuda, cuda:<index> or mps, {name!r} came", "Use auto.")
+
+
+def _environment(config: OnlineConfig) -> Iterator[Problem]:
+    env = config.env_config
+    for name, size in (("obs_size", env.obs_size), ("render_size", env.render_size)):
+        if not all(1 <= side <= 4096 for side in size):
+            text = f"must be a width and a height from 1 to 4096 pixels, {list(size)} came"
+            yield Problem(f"env_config.{name}", text, "Use [128, 128], for example.")
+    if env.simulator == "gymnasium" and not env.id:
+        yield Problem(
+            "env_config.id", "simulator gymnasium needs a registered id", "Use env_config.id=CartPole-v1, say."
+        )
+    if env.simulator != "gymnasium" and env.id:
+        text = f"only simulator gymnasium takes an id, simulator {env.simulator} came with id {env.id!r}"
+        yield Problem("env_config.id", text, "Use env_config.simulator=gymnasium, or remove the id.")
+
+
+def _inert_settings(config: OnlineConfig) -> Iterator[Problem]:
+    for spec in field_specs().values():
+        if spec.inert and config.get(spec.key) != spec.default:
+            yield Problem(spec.key, "is accepted for MineStudio's sake and has no effect", spec.inert, "warning")
+
+
+def _gpus(config: OnlineConfig, resources: Resources) -> Iterator[Problem]:
+    rollout, train = config.rollout_config, config.train_config
+    asked = rollout.num_rollout_workers * rollout.num_gpus_per_worker + train.num_workers * train.num_gpus_per_worker
+    if asked > resources.gpus:
+        text = (
+            f"{rollout.num_rollout_workers} rollout workers x {rollout.num_gpus_per_worker:g} + {train.num_workers} "
+            f"training processes x {train.num_gpus_per_worker:g} = {asked:g} GPUs are asked for, {resources.gpus:g} "
+            f"are here"
+        )
+        fix = (
+            "Add the override scale=laptop, which uses none; or set num_gpus_per_worker in rollout_config and "
+            "train_config; or connect to a cluster that has them."
+        )
+        yield Problem("train_config.num_gpus_per_worker", text, fix)
+    for key in ("train_config.device", "rollout_config.worker_config.device"):
+        if config.get(key).startswith("cuda") and resources.gpus == 0:
+            yield Problem(key, f"{config.get(key)} is asked for, no GPU is here", "Use auto or cpu, or scale=laptop.")
+
+
+def _cpus(config: OnlineConfig, resources: Resources) -> Iterator[Problem]:
+    rollout, train = config.rollout_config, config.train_config
+    acting = rollout.num_rollout_workers * rollout.num_cpus_per_worker
+    sum_text = f"{rollout.num_rollout_workers} rollout workers x {rollout.num_cpus_per_worker:g} = {acting:g} CPUs"
+    if acting > resources.cpus:
+        text = f"{sum_text} are asked for, {resources.cpus:g} are here"
+        fix = "Use fewer rollout_config.num_rollout_workers or a smaller num_cpus_per_worker."
+        yield Problem("rollout_config.num_rollout_workers", text, fix)
+        return
+    both = acting + train.num_workers * train.num_threads
+    if config.schedule == "overlap" and both > resources.cpus:
+        text = (
+            f"{sum_text}, and {train.num_workers} training processes x {train.num_threads} threads, together "
+            f"{both:g}, want to run at once on {resources.cpus:g} CPUs"
+        )
+        yield Problem("schedule", text, "Use schedule=auto, which lets them take turns here.", "warning")
+
+
+def _memory(config: OnlineConfig, resources: Resources, obs_nbytes: int | None) -> Iterator[Problem]:
+    size = obs_nbytes if obs_nbytes is not None else observation_bytes(config)
+    if size is None:
+        return
+    needed, key = buffer_bytes(config, size), "rollout_config.replay_buffer_config.max_chunks"
+    length = config.rollout_config.fragment_length
+    text = (
+        f"a full buffer takes {config.buffer_fragments} fragments x {length + 1} observations x {size} bytes = "
+        f"{gigabytes(needed)}, "
+    )
+    if resources.memory_bytes and needed > resources.memory_bytes:
+        fix = "Use fewer max_chunks, a smaller obs_size, or scale=laptop."
+        yield Problem(key, f"{text}{gigabytes(resources.memory_bytes)} of memory are free", fix)
+    elif resources.shm_bytes and needed > resources.shm_bytes:
+        fix = "Use fewer max_chunks; or let Ray's object store spill to disk, which is slower."
+        yield Problem(key, f"{text}{gigabytes(resources.shm_bytes)} of shared memory are free", fix, "warning")
+
+
+def _policy_fits(config: OnlineConfig, spec: EnvSpec) -> Iterator[Problem]:
+    images = [name for name, box in spec.obs.items() if box.is_image]
+    name = config.policy_config.name
+    if name in _IMAGE_POLICIES and not images:
+        text = f"{name} looks at images, the observation has none: {', '.join(spec.obs.keys)}"
+        yield Problem("policy_config.name", text, "Use policy_config.name=mlp or auto.")
+    if name in _VECTOR_POLICIES and images:
+        text = f"{name} takes vectors, the observation has images: {', '.join(images)}"
+        yield Problem("policy_config.name", text, "Use policy_config.name=cnn or auto.")
+
+
+def _observation_space(space: Any) -> Iterator[Problem]:
+    from gymnasium import spaces
+
+    parts = dict(space.spaces) if isinstance(space, spaces.Dict) else {"observation": space}
+    for name, part in parts.items():
+        if not isinstance(part, spaces.Box):
+            text = f"observation {name!r} is {part}; a Box, or a Dict of Boxes, is supported"
+            yield Problem("env_config", text, "Wrap the environment, for example with gymnasium's FlattenObservation.")
+
+
+def _action_space(space: Any) -> Iterator[Problem]:
+    from gymnasium import spaces
+
+    parts = dict(space.spaces) if isinstance(space, spaces.Dict) else {"action": space}
+    for name, part in parts.items():
+        if not isinstance(part, (spaces.Discrete, spaces.MultiDiscrete)):
+            text = f"action {name!r} is {part}; Discrete, MultiDiscrete, or a Dict of these, is supported"
+            yield Problem("env_config", text, "Wrap the environment so that it takes one of a list of actions.")

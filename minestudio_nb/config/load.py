@@ -1,0 +1,312 @@
+"""Load a configuration: a name, a YAML file, a Python module or a mapping, all with the same result."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from minestudio_nb.config.checking import check
+from minestudio_nb.config.compose import compose_groups, compose_yaml, find_config, is_group, search_dirs
+from minestudio_nb.config.fields import Problem, to_plain
+from minestudio_nb.config.generators import generator_from_callable
+from minestudio_nb.config.minestudio_compat import execute_module
+from minestudio_nb.config.overrides import apply_overrides, parse_overrides
+from minestudio_nb.config.redaction import redact, redact_text
+from minestudio_nb.config.resources import Resources
+from minestudio_nb.config.schema import EnvConfig, OnlineConfig, parse_config
+from minestudio_nb.contracts.generators import GeneratorSpec
+from minestudio_nb.errors import ConfigError
+
+__all__ = ["LoadedConfig", "load_config", "to_yaml"]
+
+log = logging.getLogger(__name__)
+
+ENV_FUNCTION, POLICY_FUNCTION, SETTINGS = "env_generator", "policy_generator", "online_dict"
+SAVED_MODULE = "whole_config.py"
+"""Name of the copy of a Python module beside a saved configuration, which refers to it by ``generator_module``."""
+
+BESIDE_GENERATOR = ("simulator", "python", "task")
+"""Settings of env_config that keep their meaning beside an env_generator: they do not say what is built."""
+
+Generator = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class LoadedConfig:
+    """A configuration that passed every check that needs no machine.
+
+    ``env`` and ``policy`` are recipes for :func:`minestudio_nb.config.build_generator`. ``whole_config`` is the text it
+    came from, secrets hidden; ``source`` says where it came from, and ``name`` is a short name for runs and titles.
+    ``warnings`` are settings that are accepted but not used as they read.
+    """
+
+    config: OnlineConfig
+    env: GeneratorSpec
+    policy: GeneratorSpec
+    whole_config: str = field(repr=False)
+    source: str
+    name: str
+    warnings: tuple[Problem, ...] = ()
+
+    def files(self) -> dict[str, str]:
+        """Texts to save in a run directory by file name, secrets hidden: ``load_config`` reads ``config.yaml`` again.
+
+        A Python module is saved beside it and referred to. Functions given in Python cannot be saved: loading then says
+        that they are needed, ``load_config({"base": "runs/x/config.yaml", "env_generator": ...})``.
+        """
+        settings = self.config.to_dict()
+        kinds = {self.env.kind, self.policy.kind}
+        texts = {}
+        if "module" in kinds:
+            texts[SAVED_MODULE] = redact_text((self.env if self.env.kind == "module" else self.policy).source)
+            settings["generator_module"] = SAVED_MODULE
+        elif "callable" in kinds:
+            settings["generator_module"] = f"<{self.env.describe()}; {self.policy.describe()}>"
+        return {"config.yaml": to_yaml(settings), **texts}
+
+
+@dataclass
+class _Draft:
+    """What was read so far: the tree of settings, the functions, and where they came from."""
+
+    tree: DictConfig
+    source: str
+    name: str
+    text: str = ""
+    module: tuple[str, str] | None = None  # source text, path
+    functions: dict[str, Generator] = field(default_factory=dict)
+
+
+def load_config(
+    source: str | Path | Mapping[str, Any] | OnlineConfig,
+    overrides: Sequence[str] = (),
+    simulator: str | None = None,
+    policy: str | None = None,
+    resources: Resources | None = None,
+) -> LoadedConfig:
+    """Load, override and check a configuration.
+
+    ``source`` is a name (looked up in ``./configs``, then among the shipped ones), a path to a ``.yaml`` or ``.py`` file,
+    or a mapping of settings. A mapping may also hold ``env_generator`` and ``policy_generator`` (functions), ``online_dict``
+    (the settings, as in a module) and ``base`` (another source to start from). A ``.py`` file is executed: it is code.
+
+    ``overrides`` are in Hydra's grammar: ``train_config.learning_rate=1e-4``, ``scale=laptop``, ``~train_config.kl_skip``.
+    ``simulator`` sets ``env_config.simulator``; ``policy`` replaces the policy generator by a policy of this package. With
+    ``resources``, what the machine lacks is reported in the same error.
+
+    Raises:
+        ConfigError: everything that is wrong, at once, with the arithmetic and the fix.
+    """
+    parsed = parse_overrides(overrides)
+    groups = [override for override in parsed if is_group(override, search_dirs(_directory(source)))]
+    draft = _read(source, groups)
+    apply_overrides(draft.tree, [override for override in parsed if override not in groups])
+    for section, name, value in (("env_config", "simulator", simulator), ("policy_config", "name", policy)):
+        if value is not None:
+            OmegaConf.update(draft.tree, f"{section}.{name}", value, force_add=True)
+    if policy is not None:
+        OmegaConf.update(draft.tree, "policy_config.args", {}, merge=False, force_add=True)
+    settings = _resolved(draft)
+    config, problems = parse_config(settings)
+    _attach_generator_module(draft, config)
+    problems += check(config, resources)
+    problems += _generator_problems(draft, config)
+    _raise_errors(draft, problems)
+    warnings = tuple(problem for problem in problems if problem.severity == "warning")
+    if warnings:
+        log.warning("%s: %s", draft.name, " | ".join(str(problem) for problem in warnings))
+    env, policy_spec = _recipes(draft, config)
+    whole = redact_text(draft.text) if draft.module and draft.text else to_yaml(settings)
+    return LoadedConfig(config, env, policy_spec, whole, draft.source, draft.name, warnings)
+
+
+def to_yaml(settings: Mapping[str, Any]) -> str:
+    """Settings as YAML that ``load_config`` reads back, secrets hidden."""
+    text: str = yaml.safe_dump(_escape(redact(to_plain(settings))), sort_keys=False, allow_unicode=True, width=110)
+    return text
+
+
+def _escape(value: Any) -> Any:
+    """Texts as OmegaConf has to see them, so that ``${`` stays a text instead of becoming an interpolation."""
+    if isinstance(value, dict):
+        return {name: _escape(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_escape(item) for item in value]
+    return value.replace("${", "\\${") if isinstance(value, str) else value
+
+
+def _directory(source: object) -> Path | None:
+    path = _as_path(source)
+    return path.parent if path is not None else None
+
+
+def _as_path(source: object) -> Path | None:
+    """The path that ``source`` says, or None for a name or mapping."""
+    if isinstance(source, Path):
+        return source
+    if isinstance(source, str) and (Path(source).suffix in (".yaml", ".yml", ".py") or "/" in source or "\\" in source):
+        return Path(source)
+    return None
+
+
+def _read(source: object, groups: Sequence[Any]) -> _Draft:
+    if isinstance(source, OnlineConfig):
+        source = source.to_dict()
+    if isinstance(source, Mapping):
+        return _read_mapping(source, groups)
+    if not isinstance(source, (str, Path)):
+        raise ConfigError(f"A configuration is a name, a path or a mapping, {type(source).__name__} came: {source!r}.")
+    path = _as_path(source) or find_config(str(source))
+    if not path.is_file():
+        raise ConfigError(f"There is no file {path}. Correct the path, or give a name: chop_tree, cartpole, ...")
+    path = path.resolve()
+    if path.suffix == ".py":
+        return _read_module(path, groups)
+    return _Draft(compose_yaml(path, groups), str(path), _name_of(path))
+
+
+def _name_of(path: Path) -> str:
+    """A run's own name for its ``config.yaml``, the file's otherwise."""
+    return path.parent.name if path.name == "config.yaml" and path.parent.name else path.stem
+
+
+def _read_module(path: Path, groups: Sequence[Any]) -> _Draft:
+    text = path.read_text(encoding="utf-8")
+    module = execute_module(text, str(path))
+    settings = getattr(module, SETTINGS, None)
+    if not isinstance(settings, (Mapping, DictConfig)):
+        raise ConfigError(
+            f"{path} defines no {SETTINGS}; a configuration module has its settings in a dict of that name."
+        )
+    tree = OmegaConf.merge(_tree(settings, str(path)), compose_groups(groups))
+    assert isinstance(tree, DictConfig)
+    return _Draft(tree, str(path), path.stem, text, (text, str(path)), _functions(vars(module)))
+
+
+def _read_mapping(source: Mapping[str, Any], groups: Sequence[Any]) -> _Draft:
+    settings = {str(key): value for key, value in source.items()}
+    functions = _functions(settings)
+    for name in (ENV_FUNCTION, POLICY_FUNCTION):
+        value = settings.pop(name, None)
+        if value is not None and not callable(value):
+            raise ConfigError(f"{name} must be a function, {type(value).__name__} came: {value!r}.")
+    base = settings.pop("base", None)
+    inner = settings.pop(SETTINGS, None)
+    if inner is not None and settings:
+        raise ConfigError(
+            f"Settings came both inside {SETTINGS} and beside it: {sorted(settings)}. Give one of the two."
+        )
+    draft = _read(base, ()) if base is not None else _Draft(OmegaConf.create({}), "a mapping", "notebook")
+    own = _tree(settings if inner is None else inner, "The mapping")
+    tree = OmegaConf.merge(draft.tree, own, compose_groups(groups))
+    assert isinstance(tree, DictConfig)
+    draft.tree = tree
+    draft.functions |= functions
+    if functions:
+        _forget_module(draft, functions)
+    return draft
+
+
+def _forget_module(draft: _Draft, functions: Mapping[str, Generator]) -> None:
+    """Functions given in Python replace those of a base's module."""
+    if draft.tree.get("generator_module") is not None and str(draft.tree.generator_module).startswith("<"):
+        draft.tree.generator_module = None
+    draft.functions |= functions
+
+
+def _functions(namespace: Mapping[str, Any]) -> dict[str, Generator]:
+    return {name: namespace[name] for name in (ENV_FUNCTION, POLICY_FUNCTION) if callable(namespace.get(name))}
+
+
+def _tree(settings: Any, origin: str) -> DictConfig:
+    try:
+        plain = OmegaConf.to_container(settings) if isinstance(settings, DictConfig) else to_plain(settings)
+    except ValueError as error:
+        raise ConfigError(f"{origin}: {error}. Functions go beside the settings, as {ENV_FUNCTION}.") from error
+    tree = OmegaConf.create(plain)
+    assert isinstance(tree, DictConfig)
+    return tree
+
+
+def _resolved(draft: _Draft) -> dict[str, Any]:
+    try:
+        settings = OmegaConf.to_container(draft.tree, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"{draft.source}: {reason}. Give the value that ${{...}} or ??? stands for.") from error
+    assert isinstance(settings, dict)
+    return {str(key): value for key, value in settings.items()}
+
+
+def _attach_generator_module(draft: _Draft, config: OnlineConfig) -> None:
+    """Read the file that ``generator_module`` names and take its functions where none are given."""
+    name = config.generator_module
+    if name is None:
+        return
+    if name.startswith("<"):
+        raise ConfigError(
+            f"{draft.source} was saved from a session whose generators were Python functions: {name}. "
+            'Give them again: load_config({"base": ..., "env_generator": ..., "policy_generator": ...}).'
+        )
+    path = Path(draft.source).parent / name
+    if not path.is_file():
+        raise ConfigError(
+            f"generator_module: there is no file {path}. A relative path starts at the configuration's folder."
+        )
+    text = path.read_text(encoding="utf-8")
+    functions = _functions(vars(execute_module(text, str(path))))
+    if not functions:
+        raise ConfigError(f"generator_module: {path} defines neither {ENV_FUNCTION} nor {POLICY_FUNCTION}.")
+    draft.module = (text, str(path))
+    draft.functions = {**functions, **draft.functions}
+
+
+def _generator_problems(draft: _Draft, config: OnlineConfig) -> list[Problem]:
+    problems = []
+    if ENV_FUNCTION in draft.functions:
+        default = EnvConfig()
+        given = [
+            name
+            for name in EnvConfig.__dataclass_fields__
+            if name not in BESIDE_GENERATOR and getattr(config.env_config, name) != getattr(default, name)
+        ]
+        if given:
+            text = f"{ENV_FUNCTION}() builds the environment, so {', '.join(given)} would have no effect"
+            problems.append(Problem("env_config", text, f"Remove them, or remove {ENV_FUNCTION}."))
+    if POLICY_FUNCTION in draft.functions and config.policy_config.name != "auto":
+        text = f"{config.policy_config.name} is used in place of {POLICY_FUNCTION}() of {draft.source}"
+        problems.append(Problem("policy_config.name", text, "Leave it at auto to use the function.", "warning"))
+    return problems
+
+
+def _raise_errors(draft: _Draft, problems: Sequence[Problem]) -> None:
+    errors = [str(problem) for problem in problems if problem.severity == "error"]
+    if errors:
+        count = "1 problem" if len(errors) == 1 else f"{len(errors)} problems"
+        raise ConfigError(f"{draft.source} cannot be used: {count}.", errors)
+
+
+def _recipes(draft: _Draft, config: OnlineConfig) -> tuple[GeneratorSpec, GeneratorSpec]:
+    simulator = config.env_config.simulator
+    env = GeneratorSpec(kind="env_config", config=to_plain(config.env_config), simulator=simulator)
+    policy = GeneratorSpec(kind="policy_config", config=to_plain(config.policy_config), simulator=simulator)
+    if ENV_FUNCTION in draft.functions:
+        env = _recipe(draft, ENV_FUNCTION, simulator)
+    if POLICY_FUNCTION in draft.functions and config.policy_config.name == "auto":
+        policy = _recipe(draft, POLICY_FUNCTION, simulator)
+    return env, policy
+
+
+def _recipe(draft: _Draft, name: str, simulator: str) -> GeneratorSpec:
+    function = draft.functions[name]
+    if draft.module is not None and getattr(function, "__globals__", {}).get("__file__") == draft.module[1]:
+        text, path = draft.module
+        return GeneratorSpec(kind="module", function=name, source=text, path=path, simulator=simulator)
+    return generator_from_callable(function, simulator)
