@@ -131,7 +131,7 @@ def _age_of_fragments(config: OnlineConfig) -> Iterator[Problem]:
     buffer = config.rollout_config.replay_buffer_config
     lead = 0 if config.schedule == "alternate" else config.lead
     if config.schedule == "overlap" and lead > buffer.max_staleness:
-        text = f"workers may be {lead} iterations ahead, but fragments over {buffer.max_staleness} versions old are dropped"
+        text = f"workers may be {lead} iterations ahead, fragments over {buffer.max_staleness} versions old are dropped"
         yield Problem("lead", text, f"Use max_staleness={lead}, a smaller lead, or schedule=alternate.")
     oldest = buffer.max_reuse - 1 + lead
     if buffer.max_reuse > 1 and oldest > buffer.max_staleness:
@@ -146,7 +146,7 @@ def _age_of_fragments(config: OnlineConfig) -> Iterator[Problem]:
 def _intervals(config: OnlineConfig) -> Iterator[Problem]:
     train = config.train_config
     if train.keep_interval % train.save_interval:
-        text = f"checkpoints are written every {train.save_interval} iterations, not at each multiple of {train.keep_interval}"
+        text = f"checkpoints are written every {train.save_interval} iterations, so not at all multiples of this"
         fix = f"Use a multiple of {train.save_interval}, so that each of them is written."
         yield Problem("train_config.keep_interval", text, fix, "warning")
     if train.vf_warmup >= train.num_iterations:

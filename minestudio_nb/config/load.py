@@ -62,13 +62,13 @@ class LoadedConfig:
         that they are needed, ``load_config({"base": "runs/x/config.yaml", "env_generator": ...})``.
         """
         settings = self.config.to_dict()
-        kinds = {self.env.kind, self.policy.kind}
         texts = {}
-        if "module" in kinds:
-            texts[SAVED_MODULE] = redact_text((self.env if self.env.kind == "module" else self.policy).source)
-            settings["generator_module"] = SAVED_MODULE
-        elif "callable" in kinds:
+        by_kind = {spec.kind: spec for spec in (self.policy, self.env)}
+        if "callable" in by_kind:
             settings["generator_module"] = f"<{self.env.describe()}; {self.policy.describe()}>"
+        elif "module" in by_kind:
+            texts[SAVED_MODULE] = redact_text(by_kind["module"].source)
+            settings["generator_module"] = SAVED_MODULE
         return {"config.yaml": to_yaml(settings), **texts}
 
 
@@ -93,13 +93,15 @@ def load_config(
 ) -> LoadedConfig:
     """Load, override and check a configuration.
 
-    ``source`` is a name (looked up in ``./configs``, then among the shipped ones), a path to a ``.yaml`` or ``.py`` file,
-    or a mapping of settings. A mapping may also hold ``env_generator`` and ``policy_generator`` (functions), ``online_dict``
-    (the settings, as in a module) and ``base`` (another source to start from). A ``.py`` file is executed: it is code.
+    ``source`` is a name (looked up in ``./configs``, then among the shipped ones), a path to a ``.yaml`` or ``.py``
+    file, or a mapping of settings. A mapping may also hold ``env_generator`` and ``policy_generator`` (functions, which
+    replace those of ``base``, or its ``env_config`` and ``policy_config``), ``online_dict`` (the settings, as in a
+    module) and ``base`` (another source to start from). A ``.py`` file is executed: it is code.
 
-    ``overrides`` are in Hydra's grammar: ``train_config.learning_rate=1e-4``, ``scale=laptop``, ``~train_config.kl_skip``.
-    ``simulator`` sets ``env_config.simulator``; ``policy`` replaces the policy generator by a policy of this package. With
-    ``resources``, what the machine lacks is reported in the same error.
+    ``overrides`` are in Hydra's grammar: ``train_config.learning_rate=1e-4``, ``scale=laptop``,
+    ``~train_config.kl_skip``. ``simulator`` sets ``env_config.simulator``; ``policy``, like any
+    ``policy_config.name``, replaces the policy generator by a policy of this package. With ``resources``, what the
+    machine lacks is reported in the same error.
 
     Raises:
         ConfigError: everything that is wrong, at once, with the arithmetic and the fix.
@@ -204,21 +206,28 @@ def _read_mapping(source: Mapping[str, Any], groups: Sequence[Any]) -> _Draft:
             f"Settings came both inside {SETTINGS} and beside it: {sorted(settings)}. Give one of the two."
         )
     draft = _read(base, ()) if base is not None else _Draft(OmegaConf.create({}), "a mapping", "notebook")
+    if functions:
+        _replace_generators(draft, functions)
     own = _tree(settings if inner is None else inner, "The mapping")
+    if POLICY_FUNCTION in functions and OmegaConf.select(own, "policy_config.name") not in (None, "auto"):
+        raise ConfigError(f"Both {POLICY_FUNCTION} and policy_config.name came. Give one of the two.")
     tree = OmegaConf.merge(draft.tree, own, compose_groups(groups))
     assert isinstance(tree, DictConfig)
     draft.tree = tree
-    draft.functions |= functions
-    if functions:
-        _forget_module(draft, functions)
     return draft
 
 
-def _forget_module(draft: _Draft, functions: Mapping[str, Generator]) -> None:
-    """Functions given in Python replace those of a base's module."""
-    if draft.tree.get("generator_module") is not None and str(draft.tree.generator_module).startswith("<"):
-        draft.tree.generator_module = None
+def _replace_generators(draft: _Draft, functions: Mapping[str, Generator]) -> None:
+    """Functions given in Python take the place of what the base says about environment and policy."""
     draft.functions |= functions
+    tree = draft.tree
+    if str(tree.get("generator_module") or "").startswith("<"):
+        del tree["generator_module"]
+    if POLICY_FUNCTION in functions:
+        tree.pop("policy_config", None)
+    if ENV_FUNCTION in functions and isinstance(tree.get("env_config"), DictConfig):
+        for name in [str(name) for name in tree.env_config if name not in BESIDE_GENERATOR]:
+            del tree.env_config[name]
 
 
 def _functions(namespace: Mapping[str, Any]) -> dict[str, Generator]:
@@ -280,9 +289,6 @@ def _generator_problems(draft: _Draft, config: OnlineConfig) -> list[Problem]:
         if given:
             text = f"{ENV_FUNCTION}() builds the environment, so {', '.join(given)} would have no effect"
             problems.append(Problem("env_config", text, f"Remove them, or remove {ENV_FUNCTION}."))
-    if POLICY_FUNCTION in draft.functions and config.policy_config.name != "auto":
-        text = f"{config.policy_config.name} is used in place of {POLICY_FUNCTION}() of {draft.source}"
-        problems.append(Problem("policy_config.name", text, "Leave it at auto to use the function.", "warning"))
     return problems
 
 
