@@ -1,0 +1,209 @@
+"""Videos of episodes: H.264 in MP4, which every browser plays, with value and return drawn on the frames."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+__all__ = ["Frame", "VideoInfo", "annotate", "contact_sheet", "fit", "jpeg", "write_gif", "write_mp4", "write_video"]
+
+Frame = npt.NDArray[np.uint8]
+"""uint8 RGB, ``(H, W, 3)``."""
+
+MAX_FRAMES = 2_400
+"""Frames of one video; two minutes at 20 frames a second."""
+MAX_SIDE = 1_280
+"""Longest side of one video in pixels."""
+GIF_FRAMES = 300
+"""Frames of one GIF, which compresses badly."""
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What was written. ``shortened`` when frames beyond the cap were left out."""
+
+    path: Path
+    frames: int
+    width: int
+    height: int
+    fps: float
+    shortened: bool
+
+    @property
+    def seconds(self) -> float:
+        """Playing time."""
+        return self.frames / self.fps
+
+
+def fit(width: int, height: int, max_side: int = MAX_SIDE) -> tuple[int, int]:
+    """The largest size of the same shape with even sides (4:2:0 colour needs them), none above ``max_side``."""
+    if width < 2 or height < 2:
+        raise ValueError(f"a video frame needs at least 2 x 2 pixels, {width} x {height} came")
+    scale = min(1.0, max_side / max(width, height))
+    return max(int(width * scale) // 2 * 2, 2), max(int(height * scale) // 2 * 2, 2)
+
+
+def write_mp4(
+    frames: Iterable[Frame],
+    path: Path,
+    fps: float = 20,
+    *,
+    size: tuple[int, int] | None = None,
+    max_frames: int = MAX_FRAMES,
+    max_side: int = MAX_SIDE,
+) -> VideoInfo:
+    """Writes ``frames`` as H.264 (yuv420p, index at the front) and closes the file also when a frame is wrong.
+
+    Args:
+        frames: consumed one by one; at most ``max_frames`` are taken.
+        size: ``(width, height)`` of the video; default that of the first frame. Capped by ``max_side`` and made even.
+
+    Raises:
+        ValueError: no frame came, or one is not uint8 ``(H, W, 3)``.
+    """
+    taken = _Capped(frames, max_frames)
+    first = _checked(next(taken, None))
+    width, height = fit(*(size or (first.shape[1], first.shape[0])), max_side)
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=round(fps), options={"crf": "23", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.thread_count = 1
+        for frame in _chain(first, taken):
+            picture = av.VideoFrame.from_ndarray(_resized(_checked(frame), width, height), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return VideoInfo(path, taken.count, width, height, round(fps), taken.shortened)
+
+
+def write_gif(
+    frames: Iterable[Frame], path: Path, fps: float = 10, *, max_frames: int = GIF_FRAMES, max_side: int = 480
+) -> VideoInfo:
+    """Writes an endlessly repeating GIF; for where no H.264 encoder is. Errors as :func:`write_mp4`."""
+    taken = _Capped(frames, max_frames)
+    first = _checked(next(taken, None))
+    width, height = fit(first.shape[1], first.shape[0], max_side)
+    images = [Image.fromarray(_resized(_checked(frame), width, height)) for frame in _chain(first, taken)]
+    images[0].save(path, save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0)
+    return VideoInfo(path, taken.count, width, height, fps, taken.shortened)
+
+
+def write_video(frames: Sequence[Frame], stem: Path, fps: float = 20) -> VideoInfo:
+    """``<stem>.mp4``, or ``<stem>.gif`` at half the rate where this installation of FFmpeg cannot encode H.264."""
+    try:
+        return write_mp4(frames, stem.with_suffix(".mp4"), fps)
+    except (av.error.FFmpegError, av.codec.codec.UnknownCodecError):
+        stem.with_suffix(".mp4").unlink(missing_ok=True)
+        return write_gif(frames[::2], stem.with_suffix(".gif"), fps / 2)
+
+
+def annotate(
+    frame: Frame,
+    text: str,
+    values: Sequence[float] = (),
+    step: int | None = None,
+) -> Frame:
+    """A copy of ``frame`` with ``text`` in a dark band and, above it, the curve of ``values`` with a dot at ``step``.
+
+    Args:
+        text: for example ``"step 12   return 3.0   value 1.42"``.
+        values: one per step of the episode, for example the policy's value; no curve for fewer than two.
+        step: index into ``values`` of the frame shown.
+    """
+    image = Image.fromarray(_checked(frame)).convert("RGBA")
+    width, height = image.size
+    line = max(height // 18, 9)
+    band = Image.new("RGBA", image.size, (0, 0, 0, 0))
+    draw = ImageDraw.Draw(band)
+    draw.rectangle([0, height - line - 6, width, height], fill=(0, 0, 0, 150))
+    draw.text((6, height - line - 5), text, fill=(255, 255, 255, 255), font=ImageFont.load_default(line - 1))
+    if len(values) > 1:
+        _draw_curve(draw, values, step, width, height - line - 10, max(height // 8, 12))
+    return np.asarray(Image.alpha_composite(image, band).convert("RGB"))
+
+
+def contact_sheet(frames: Sequence[Frame], columns: int = 6, max_tiles: int = 12, tile_width: int = 160) -> bytes:
+    """At most ``max_tiles`` frames, evenly spread over the episode and ordered in time, as one PNG."""
+    if not frames:
+        raise ValueError("a contact sheet needs at least one frame, none came")
+    count = min(len(frames), max_tiles)
+    chosen = [_checked(frames[round(k * (len(frames) - 1) / max(count - 1, 1))]) for k in range(count)]
+    tile_height = max(round(tile_width * chosen[0].shape[0] / chosen[0].shape[1]), 1)
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    sheet = Image.new("RGB", (columns * tile_width, rows * tile_height))
+    for index, frame in enumerate(chosen):
+        tile = Image.fromarray(_resized(frame, tile_width, tile_height))
+        sheet.paste(tile, (index % columns * tile_width, index // columns * tile_height))
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def jpeg(frame: Frame, quality: int = 80, max_side: int = MAX_SIDE) -> bytes:
+    """One frame as JPEG bytes, for example a video's poster."""
+    width, height = fit(frame.shape[1], frame.shape[0], max_side)
+    buffer = io.BytesIO()
+    Image.fromarray(_resized(_checked(frame), width, height)).save(buffer, format="JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+class _Capped(Iterator[Frame]):
+    """The first ``limit`` items; knows how many were taken and whether there was one more."""
+
+    def __init__(self, frames: Iterable[Frame], limit: int) -> None:
+        self._frames, self._limit = iter(frames), limit
+        self.count, self.shortened = 0, False
+
+    def __next__(self) -> Frame:
+        frame = next(self._frames)
+        if self.count >= self._limit:
+            self.shortened = True
+            raise StopIteration
+        self.count += 1
+        return frame
+
+
+def _chain(first: Frame, rest: Iterator[Frame]) -> Iterator[Frame]:
+    yield first
+    yield from rest
+
+
+def _checked(frame: Frame | None) -> Frame:
+    if frame is None:
+        raise ValueError("a video needs at least one frame, none came")
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise ValueError(f"a frame is uint8 (H, W, 3), {frame.dtype} {frame.shape} came")
+    return frame
+
+
+def _resized(frame: Frame, width: int, height: int) -> Frame:
+    if frame.shape[:2] == (height, width):
+        return np.ascontiguousarray(frame)
+    enlarged = width >= 2 * frame.shape[1]
+    # Block pixels stay sharp when enlarged; shrinking averages.
+    method = Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(frame).resize((width, height), method))
+
+
+def _draw_curve(
+    draw: ImageDraw.ImageDraw, values: Sequence[float], step: int | None, width: int, bottom: int, height: int
+) -> None:
+    finite = [value if np.isfinite(value) else 0.0 for value in values]
+    low, high = min(finite), max(finite)
+    span = (high - low) or 1.0
+    spots = [
+        (6 + k * (width - 12) / (len(finite) - 1), bottom - (value - low) / span * height)
+        for k, value in enumerate(finite)
+    ]
+    draw.line(spots, fill=(255, 255, 255, 150), width=1)
+    if step is not None:
+        x, y = spots[min(max(step, 0), len(spots) - 1)]
+        draw.ellipse([x - 3, y - 3, x + 3, y + 3], fill=(120, 230, 150, 255))
