@@ -1,0 +1,10 @@
+"""VoxelSim: a Minecraft-like world that needs no download, behind MineStudio's MinecraftSim interface."""
+
+from __future__ import annotations
+
+from minestudio_nb.simulator.actions import CameraConfig
+from minestudio_nb.simulator.replay import EpisodeTrace, render_trace
+from minestudio_nb.simulator.sim import VoxelSim
+from minestudio_nb.simulator.tasks import build_env, make_chop, make_hunt
+
+__all__ = ["CameraConfig", "EpisodeTrace", "VoxelSim", "build_env", "make_chop", "make_hunt", "render_trace"]

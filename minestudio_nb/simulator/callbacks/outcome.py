@@ -1,0 +1,220 @@
+"""Callbacks that judge a step: rewards, the end of an episode, and what ``info`` shows of the world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from minestudio_nb.errors import SimulatorError
+from minestudio_nb.simulator import blocks as table
+from minestudio_nb.simulator.callbacks.base import MinecraftCallback, Observation, StepResult
+from minestudio_nb.simulator.info import StepInfo, event_row, object_column
+
+_REWARD_KEYS: Final = ("event", "objects", "reward", "identity", "max_reward_times")
+# Events that happen at most once in a tick, so that their number in a batch is the number of ticks in which they
+# happened.
+_SINGLE_EVENTS: Final = ("mine_block", "kill_entity", "use_item")
+
+
+class RewardsCallback(MinecraftCallback):
+    """Replaces the reward by the sum over what was achieved in this step.
+
+    Args:
+        reward_cfg: a list of ``{"event": "kill_entity", "objects": ["sheep", "cow"], "reward": 1.0, "identity": "hunt",
+            "max_reward_times": 5}``. An entry pays once in a step in which the counter of the event grew for one of the
+            objects, and at most ``max_reward_times`` times in an episode; entries with the same identity share
+            that count.
+
+    Raises:
+        SimulatorError: a key is missing, or an event or object is unknown.
+    """
+
+    def __init__(self, reward_cfg: Sequence[Mapping[str, Any]]) -> None:
+        self.reward_cfg = [dict(entry) for entry in reward_cfg]
+        self._columns: list[tuple[int, list[int]]] = []
+        for entry in self.reward_cfg:
+            missing = [key for key in _REWARD_KEYS if key not in entry]
+            if missing:
+                raise SimulatorError(f"RewardsCallback needs {', '.join(_REWARD_KEYS)}; {entry} lacks {missing}.")
+            columns = [object_column(entry["event"], name) for name in entry["objects"]]
+            self._columns.append((event_row(entry["event"]), columns))
+        self.batch_ticks = all(entry["event"] in _SINGLE_EVENTS for entry in self.reward_cfg)
+        self.reward_memory: dict[str, int] = {}
+        self._seen = [0] * len(self.reward_cfg)
+
+    def _count(self, sim: Any) -> list[int]:
+        stats = sim.engine.state.stats
+        return [sum(int(stats[row, column]) for column in columns) for row, columns in self._columns]
+
+    def after_reset(self, sim: Any, obs: Observation, info: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
+        """Forget the last episode."""
+        self.reward_memory = {}
+        self._seen = self._count(sim)
+        return obs, info
+
+    def after_step(
+        self, sim: Any, obs: Observation, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]
+    ) -> StepResult:
+        """Pay for the counters that grew."""
+        total = 0.0
+        counts = self._count(sim)
+        for entry, before, now in zip(self.reward_cfg, self._seen, counts, strict=True):
+            if now <= before:
+                continue
+            times = min(now - before, sim.ticks_in_step)
+            paid = self.reward_memory.get(entry["identity"], 0)
+            times = max(0, min(times, entry["max_reward_times"] - paid))
+            total += times * entry["reward"]
+            self.reward_memory[entry["identity"]] = paid + times
+        self._seen = counts
+        return obs, total, terminated, truncated, info
+
+    def get_state(self) -> dict[str, Any]:
+        """The counters seen and the times paid."""
+        return {"reward_memory": dict(self.reward_memory), "seen": list(self._seen)}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take them back."""
+        self.reward_memory = dict(state["reward_memory"])
+        self._seen = list(state["seen"])
+
+    def __repr__(self) -> str:
+        return f"RewardsCallback({self.reward_cfg})"
+
+
+class JudgeResetCallback(MinecraftCallback):
+    """Ends an episode after ``time_limit`` steps, as a truncation: the world could have gone on.
+
+    Args:
+        time_limit: steps (calls of ``sim.step``; a wrapper that repeats an action makes several).
+    """
+
+    batch_ticks = True
+
+    def __init__(self, time_limit: int = 600) -> None:
+        if time_limit < 1:
+            raise SimulatorError(f"time_limit must be at least 1 step; got {time_limit}.")
+        self.time_limit = int(time_limit)
+        self.time_step = 0
+
+    def after_reset(self, sim: Any, obs: Observation, info: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
+        """Start counting."""
+        self.time_step = 0
+        return obs, info
+
+    def max_batch(self, sim: Any) -> int:
+        """A batch must end at the limit."""
+        return max(1, self.time_limit - self.time_step)
+
+    def after_step(
+        self, sim: Any, obs: Observation, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]
+    ) -> StepResult:
+        """Truncate at the limit."""
+        self.time_step += sim.ticks_in_step
+        if self.time_step >= self.time_limit:
+            truncated = True
+        return obs, reward, terminated, truncated, info
+
+    def get_state(self) -> dict[str, Any]:
+        """The steps so far."""
+        return {"time_step": self.time_step}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take them back."""
+        self.time_step = int(state["time_step"])
+
+    def __repr__(self) -> str:
+        return f"JudgeResetCallback(time_limit={self.time_limit})"
+
+
+class VoxelsCallback(MinecraftCallback):
+    """Puts the blocks around the player into ``info["voxels"]``: a list of ``{"x", "y", "z", "type"}``, air included.
+
+    Coordinates are relative to the cell of the player's feet. The list is made when it is read.
+
+    Args:
+        voxels_ins: the least and the largest x, y and z, both included.
+    """
+
+    batch_ticks = True
+
+    def __init__(self, voxels_ins: Sequence[int] = (-7, 7, -7, 7, -7, 7)) -> None:
+        x0, x1, y0, y1, z0, z1 = (int(v) for v in voxels_ins)
+        if x0 > x1 or y0 > y1 or z0 > z1:
+            raise SimulatorError(f"voxels_ins is [xmin, xmax, ymin, ymax, zmin, zmax]; got {list(voxels_ins)}.")
+        self.voxels_ins = [x0, x1, y0, y1, z0, z1]
+
+    def after_step(
+        self, sim: Any, obs: Observation, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]
+    ) -> StepResult:
+        """Copy the cells out of the world."""
+        x0, x1, y0, y1, z0, z1 = self.voxels_ins
+        if isinstance(info, StepInfo):
+            info.add_voxels(sim.engine.cells_around(x0, x1, y0, y1, z0, z1), (x0, y0, z0))
+        return obs, reward, terminated, truncated, info
+
+    def __repr__(self) -> str:
+        return f"VoxelsCallback({self.voxels_ins})"
+
+
+def _portal_frame() -> tuple[np.ndarray, np.ndarray]:
+    """Cells of a frame 4 wide and 5 high from its lowest corner, and of the hole in it, as (along, up)."""
+    cells = [(along, up) for along in range(4) for up in range(5)]
+    inside = [(along, up) for along, up in cells if along in (1, 2) and up in (1, 2, 3)]
+    return np.array([cell for cell in cells if cell not in inside]), np.array(inside)
+
+
+class GateRewardsCallback(MinecraftCallback):
+    """Rewards progress towards a nether portal: the change of a score of the obsidian within seven blocks.
+
+    The score of a corner and a direction is the number of frame cells that are obsidian (each beyond the twelfth counts
+    twice), less the hole's cells that are, less a tenth of all obsidian around. The best one counts, at least 0.
+    """
+
+    RANGE: Final = 7
+
+    def __init__(self) -> None:
+        self.prev_reward = 0.0
+        self._obsidian = table.block_id("obsidian")
+        self._frame, self._hole = _portal_frame()
+
+    def score(self, sim: Any) -> float:
+        """The score of what stands around the player now."""
+        r = self.RANGE
+        found = sim.engine.cells_around(-r, r, -r, r, -r, r) == self._obsidian  # x, z, y
+        if not found.any():
+            return 0.0
+        padded = np.pad(found, ((0, 4), (0, 4), (0, 5)))
+        best = 0.0
+        waste = 0.1 * int(found.sum())
+        for x, z, y in np.argwhere(found):
+            for along_x in (1, 0):
+                frame, hole = (
+                    int(padded[x + along_x * cells[:, 0], z + (1 - along_x) * cells[:, 0], y + cells[:, 1]].sum())
+                    for cells in (self._frame, self._hole)
+                )
+                best = max(best, frame + max(0, frame - 12) - hole - waste)
+        return best
+
+    def after_reset(self, sim: Any, obs: Observation, info: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
+        """Start from nothing."""
+        self.prev_reward = 0.0
+        return obs, info
+
+    def after_step(
+        self, sim: Any, obs: Observation, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]
+    ) -> StepResult:
+        """Pay the change of the score."""
+        score = self.score(sim)
+        reward, self.prev_reward = score - self.prev_reward, score
+        return obs, reward, terminated, truncated, info
+
+    def get_state(self) -> dict[str, Any]:
+        """The last score."""
+        return {"prev_reward": self.prev_reward}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take it back."""
+        self.prev_reward = float(state["prev_reward"])

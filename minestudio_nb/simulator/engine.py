@@ -1,0 +1,294 @@
+"""The engine: one world, its player and its mobs, advanced by ticks and looked at through a camera.
+
+``VoxelSim`` puts MineStudio's interface on top; traces are replayed on the engine alone.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from minestudio_nb.errors import SimulatorError
+from minestudio_nb.simulator import blocks as table
+from minestudio_nb.simulator.actions import TICK_FIELDS
+from minestudio_nb.simulator.bodies import box_is_free
+from minestudio_nb.simulator.inventory import fill_inventory
+from minestudio_nb.simulator.mobs import summon
+from minestudio_nb.simulator.physics import HALF_WIDTH, HEIGHT
+from minestudio_nb.simulator.state import (
+    M_KIND,
+    P_X,
+    P_Y,
+    P_YAW,
+    P_Z,
+    S_DEAD,
+    S_FALL_DAMAGE,
+    S_RAIN,
+    S_TIME,
+    SimState,
+)
+from minestudio_nb.simulator.terrain import WorldPool
+from minestudio_nb.simulator.tick import run_ticks
+from minestudio_nb.simulator.world import World, get_block
+
+WEATHERS: Final = ("clear", "rain", "thunder")
+STATE_FORMAT: Final = 1
+_SPAWN_TRIES: Final = 400
+_MOST_POOLS: Final = 8  # biomes whose worlds are kept
+
+_GROUND: Final = np.zeros(256, np.bool_)
+for _name in (
+    "grass_block", "dirt", "coarse_dirt", "podzol", "grass_path", "sand", "gravel", "stone", "sandstone", "snow_block",
+    "terracotta",
+):  # fmt: skip
+    _GROUND[table.block_id(_name)] = True
+_SOLID: Final = table.SOLID
+_LIQUID: Final = table.LIQUID
+_BEDROCK: Final = table.block_id("bedrock")
+_IN_CROWN: Final = np.array(
+    [i < table.NUM_BLOCKS and table.BLOCKS[i].name.endswith(("_leaves", "_log")) for i in range(256)]
+)
+
+
+@njit(cache=True, nogil=True)
+def ground_below_trees(blocks, x, z):
+    """The y on which a player can stand under the open sky or under leaves; -1 where there is no such ground."""
+    for y in range(blocks.shape[2] - 3, 0, -1):
+        block = get_block(blocks, x, y, z)
+        if _LIQUID[block]:
+            return -1
+        if _SOLID[block] and not _IN_CROWN[block]:
+            above, head = get_block(blocks, x, y + 1, z), get_block(blocks, x, y + 2, z)
+            if _GROUND[block] and not _SOLID[above] and not _SOLID[head]:
+                return y + 1
+            return -1
+    return -1
+
+
+@dataclass(frozen=True)
+class WorldChoice:
+    """Which world of which pool: enough to generate it again."""
+
+    seed: int
+    biome: str | None
+    pool_size: int
+    world_size: int
+    index: int
+
+
+class VoxelEngine:
+    """One simulation without rewards, callbacks and spaces.
+
+    Args:
+        world_seed: of the pool of worlds.
+        biome: of the first reset; None for the default.
+        inventory: what the player has after a reset, see ``inventory.fill_inventory``.
+        pool_size: how many different worlds there are, generated when first needed and kept: 1.3 MB each at the default
+            size.
+        world_size: columns along x and z, a power of two.
+        fall_damage: whether falling hurts.
+    """
+
+    def __init__(
+        self,
+        world_seed: int = 0,
+        biome: str | None = None,
+        inventory: Mapping[Any, Any] | None = None,
+        pool_size: int = 4,
+        world_size: int = 128,
+        fall_damage: bool = True,
+    ) -> None:
+        self.biome = biome
+        self.fall_damage = fall_damage
+        self._inventory = dict(inventory or {})
+        fill_inventory(np.zeros((41, 2), np.int32), self._inventory)  # complain now, not at the first reset
+        self.choice = WorldChoice(int(world_seed), biome, pool_size, world_size, 0)
+        self._pools: dict[tuple[int, str | None, int, int], WorldPool] = {}
+        self._pool(self.choice)  # checks the arguments
+        self.state = SimState.blank(World.empty(world_size))
+        self.serial = 0
+        self.recording: list[tuple[int, bytes, float, float]] | None = None
+        self._noop = np.zeros(TICK_FIELDS, np.int32)
+        self._still = np.zeros(2)
+
+    def _pool(self, choice: WorldChoice) -> WorldPool:
+        key = (choice.seed, choice.biome, choice.pool_size, choice.world_size)
+        if key not in self._pools:
+            if len(self._pools) >= _MOST_POOLS:
+                del self._pools[next(iter(self._pools))]
+            self._pools[key] = WorldPool(*key)
+        return self._pools[key]
+
+    def pristine(self, choice: WorldChoice) -> World:
+        """A world as generated. It is the pool's own: read it, do not write to it."""
+        return self._pool(choice).world(choice.index)
+
+    def reset(self, rng: np.random.Generator, biome: str | None = None) -> None:
+        """Start over in one of the pool's worlds, at a random place on dry ground, looking in a random direction.
+
+        Args:
+            rng: decides on the world, the place, and the seed of the ticks' own generator.
+            biome: overrides the engine's.
+
+        Raises:
+            SimulatorError: there is no such biome.
+        """
+        self.recording = None
+        self._load_world(rng, biome or self.biome)
+        self.state.clear(int(rng.integers(1 << 62)))
+        self._spawn(rng)
+        fill_inventory(self.state.inventory, self._inventory)
+        self.state.status[S_FALL_DAMAGE] = int(self.fall_damage)
+        self.serial += 1
+
+    def change_world(self, rng: np.random.Generator, biome: str | None) -> None:
+        """Move the player to a random place in another world; inventory, counters and time stay, mobs do not.
+
+        Raises:
+            SimulatorError: there is no such biome.
+        """
+        self._load_world(rng, biome)
+        self.state.mobs[:, M_KIND] = -1.0
+        self.state.player[P_Z + 1 : P_Z + 4] = 0.0
+        self._spawn(rng)
+        self.serial += 1
+
+    def _load_world(self, rng: np.random.Generator, biome: str | None) -> None:
+        old = self.choice
+        choice = WorldChoice(old.seed, biome, old.pool_size, old.world_size, int(rng.integers(old.pool_size)))
+        self.pristine(choice).copy_into(self.state.world)
+        self.choice = choice
+
+    def _spawn(self, rng: np.random.Generator) -> None:
+        """Put the player on a random place where it can stand; on the world's own spawn if none is found."""
+        world, player = self.state.world, self.state.player
+        for _ in range(_SPAWN_TRIES):
+            x, z = (int(v) for v in rng.integers(world.size, size=2))
+            y = int(ground_below_trees(world.blocks, x, z))
+            if y > 0 and box_is_free(world.blocks, x + 0.5, float(y), z + 0.5, HALF_WIDTH, HEIGHT):
+                player[[P_X, P_Y, P_Z]] = (x + 0.5, y, z + 0.5)
+                break
+        player[P_YAW] = rng.uniform(-180.0, 180.0)
+
+    def run(self, action: NDArray[np.int32], camera: NDArray[np.float64], ticks: int = 1) -> int:
+        """Advance by ``ticks`` with one action held; the camera turns on the first. See ``tick.run_ticks``.
+
+        Returns:
+            How many ticks ran; fewer if the player died.
+        """
+        s = self.state
+        world = s.world
+        if self.recording is not None:
+            self.recording.append((ticks, action.astype(np.int8).tobytes(), float(camera[0]), float(camera[1])))
+        self.serial += 1
+        return int(
+            run_ticks(
+                world.blocks, world.masks, world.tops, s.player, s.status, s.inventory, s.stats, s.mobs, s.minds, s.rng,
+                action, camera, ticks,
+            )
+        )  # fmt: skip
+
+    def idle(self, ticks: int) -> None:
+        """Advance by ``ticks`` with no key pressed."""
+        if ticks > 0:
+            self.run(self._noop, self._still, ticks)
+
+    @property
+    def dead(self) -> bool:
+        """Whether the player died."""
+        return bool(self.state.status[S_DEAD])
+
+    def set_weather(self, name: str) -> None:
+        """Set the weather to one of WEATHERS.
+
+        Raises:
+            SimulatorError: no such weather.
+        """
+        if name not in WEATHERS:
+            raise SimulatorError(f"The weather is one of {', '.join(WEATHERS)}; got {name!r}.")
+        self.state.status[S_RAIN] = WEATHERS.index(name)
+
+    def set_time(self, ticks: int) -> None:
+        """Set the time of day: 0 sunrise, 6000 noon, 12000 sunset, 18000 midnight."""
+        self.state.status[S_TIME] = ticks
+
+    def teleport(self, x: float, y: float, z: float) -> None:
+        """Put the player's feet at a point, or as far above it as blocks are in the way; it stands still."""
+        blocks = self.state.world.blocks
+        y = max(1.0, y)
+        while y < blocks.shape[2] and not box_is_free(blocks, x, y, z, HALF_WIDTH, HEIGHT):
+            y = float(int(y) + 1)
+        player = self.state.player
+        player[P_X : P_Z + 1] = (x, y, z)
+        player[P_Z + 1 : P_Z + 4] = 0.0
+
+    def summon_on_ground(self, kind: int, x: float, y: float, z: float) -> None:
+        """Add a mob at (x, z): on the open ground there, or from height ``y`` up where there is none (water, rock).
+
+        Raises:
+            SimulatorError: there is no kind of this number.
+        """
+        ground = int(ground_below_trees(self.state.world.blocks, int(np.floor(x)), int(np.floor(z))))
+        summon(self.state, kind, x, float(ground) if ground > 0 else y, z)
+
+    def cells_around(self, x0: int, x1: int, y0: int, y1: int, z0: int, z1: int) -> NDArray[np.uint8]:
+        """uint8[x, z, y]: the blocks in a box around the cell of the player's feet, both ends included."""
+        blocks, player = self.state.world.blocks, self.state.player
+        x, y, z = (int(np.floor(v)) for v in player[P_X : P_Z + 1])
+        mask = blocks.shape[0] - 1
+        ys = np.arange(y + y0, y + y1 + 1)
+        cells = blocks[
+            np.ix_(
+                np.arange(x + x0, x + x1 + 1) & mask,
+                np.arange(z + z0, z + z1 + 1) & mask,
+                np.clip(ys, 0, blocks.shape[2] - 1),
+            )
+        ]
+        cells[:, :, ys < 0] = _BEDROCK
+        cells[:, :, ys >= blocks.shape[2]] = table.AIR
+        return cells
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that the future depends on, as arrays and plain values.
+
+        The world is kept as the differences from the generated one, thus a state takes some ten kilobytes.
+        """
+        world, pristine = self.state.world, self.pristine(self.choice)
+        changed = np.flatnonzero(world.blocks.reshape(-1) != pristine.blocks.reshape(-1))
+        arrays = {name: getattr(self.state, name).copy() for name in SimState.ARRAYS}
+        arrays["changed_cells"] = changed
+        arrays["changed_blocks"] = world.blocks.reshape(-1)[changed]
+        return {"format": STATE_FORMAT, "choice": vars(self.choice).copy(), "checksum": _checksum(pristine)} | arrays
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Return to what ``get_state`` gave, on this or another engine.
+
+        Raises:
+            SimulatorError: the state is of another format, or this version generates another world from its seed.
+        """
+        if state.get("format") != STATE_FORMAT:
+            raise SimulatorError(f"This version reads states of format {STATE_FORMAT}; got {state.get('format')!r}.")
+        choice = WorldChoice(**state["choice"])
+        pristine = self.pristine(choice)
+        if _checksum(pristine) != state["checksum"]:
+            raise SimulatorError(
+                f"The state belongs to a world that this version no longer generates (seed {choice.seed}, biome "
+                f"{choice.biome}, index {choice.index}). Use the version that saved it."
+            )
+        self.choice = choice
+        world = pristine.copy()
+        world.blocks.reshape(-1)[state["changed_cells"]] = state["changed_blocks"]
+        world.rebuild()
+        self.state = SimState(world, **{name: np.array(state[name]) for name in SimState.ARRAYS})
+        self.serial += 1
+        self.recording = None
+
+
+def _checksum(world: World) -> int:
+    return zlib.crc32(world.blocks.tobytes())

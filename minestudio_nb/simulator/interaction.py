@@ -1,0 +1,318 @@
+"""What the player does to the world: look at a target, break it, hit it, place blocks, drop items.
+
+Speeds and delays are Minecraft 1.16's. One thing differs on purpose: while the attack key is held on a mob, the
+player hits it again every ten ticks, where the game wants a new click.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from numba import njit
+
+from minestudio_nb.simulator import blocks as table
+from minestudio_nb.simulator.actions import TICK_ATTACK, TICK_DROP, TICK_USE
+from minestudio_nb.simulator.bodies import cos_deg, randint, sin_deg
+from minestudio_nb.simulator.inventory import give, take_one
+from minestudio_nb.simulator.mobs import MOB_DROPS, MOB_HALF, MOB_HEIGHT, strike_mob
+from minestudio_nb.simulator.physics import HALF_WIDTH, HEIGHT, SNEAK_HEIGHT, eye_height
+from minestudio_nb.simulator.state import (
+    C_KILLS,
+    E_CUSTOM,
+    E_DAMAGE,
+    E_DROP,
+    E_KILL,
+    E_MINE,
+    E_PICKUP,
+    E_USE,
+    M_HURT,
+    M_KIND,
+    M_X,
+    M_Y,
+    M_Z,
+    OFFHAND_SLOT,
+    P_BREAKING,
+    P_PITCH,
+    P_X,
+    P_Y,
+    P_YAW,
+    P_Z,
+    S_ATTACK_HELD,
+    S_BREAK_X,
+    S_BREAK_Y,
+    S_BREAK_Z,
+    S_DROP_HELD,
+    S_HIT_DELAY,
+    S_IN_WATER,
+    S_ON_GROUND,
+    S_SINCE_ATTACK,
+    S_SLOT,
+    S_SNEAKING,
+    S_SWING,
+    S_TARGET,
+    S_TARGET_FACE,
+    S_TARGET_ID,
+    S_TARGET_X,
+    S_TARGET_Y,
+    S_TARGET_Z,
+    S_USE_DELAY,
+    SWING_TICKS,
+    TARGET_BLOCK,
+    TARGET_MOB,
+    TARGET_NONE,
+)
+from minestudio_nb.simulator.world import FACE_DX, FACE_DY, FACE_DZ, get_block, raycast, set_block
+
+BLOCK_REACH: Final = 4.5
+MOB_REACH: Final = 3.0
+HIT_DELAY: Final = 5  # ticks between two blocks
+USE_DELAY: Final = 4  # ticks between two uses while the key is held
+HOLD_HIT_INTERVAL: Final = 10  # ticks between hits while the key is held
+ROUNDING: Final = 1e-9  # 60 times 1/60 must be a whole block
+
+_HARDNESS: Final = table.HARDNESS
+_BLOCK_TOOL: Final = table.BLOCK_TOOL
+_BLOCK_TIER: Final = table.BLOCK_TIER
+_REQUIRES_TOOL: Final = table.REQUIRES_TOOL
+_REPLACEABLE: Final = table.REPLACEABLE
+_SOLID: Final = table.SOLID
+_CROSS: Final = table.CROSS
+_DROP_ITEM: Final = table.DROP_ITEM
+_DROP_MIN: Final = table.DROP_MIN
+_DROP_MAX: Final = table.DROP_MAX
+_ITEM_TOOL: Final = table.ITEM_TOOL
+_ITEM_TIER: Final = table.ITEM_TIER
+_ITEM_SPEED: Final = table.ITEM_SPEED
+_ITEM_ATTACK: Final = table.ITEM_ATTACK
+_ITEM_ATTACK_SPEED: Final = table.ITEM_ATTACK_SPEED
+_PLACES_BLOCK: Final = table.PLACES_BLOCK
+
+
+@njit(cache=True, nogil=True)
+def _ray_enters_box(ox, oy, oz, dx, dy, dz, x, y, z, half, height, reach):
+    """The distance at which a ray enters the box x±half, y..y+height, z±half; -1 if not within ``reach``."""
+    near, far = 0.0, reach
+    for axis in range(3):
+        if axis == 0:
+            o, d, low, high = ox, dx, x - half, x + half
+        elif axis == 1:
+            o, d, low, high = oy, dy, y, y + height
+        else:
+            o, d, low, high = oz, dz, z - half, z + half
+        if abs(d) < 1e-9:
+            if o < low or o > high:
+                return -1.0
+            continue
+        a, b = (low - o) / d, (high - o) / d
+        near = max(near, min(a, b))
+        far = min(far, max(a, b))
+    return near if near <= far else -1.0
+
+
+@njit(cache=True, nogil=True)
+def find_target(blocks, player, status, mobs, hit):
+    """Set the S_TARGET fields to the block or mob under the cross-hair, whichever is nearer and within reach.
+
+    Args:
+        blocks: uint8[X, Z, Y].
+        player, status, mobs: see ``state``.
+        hit: int64[5], scratch.
+    """
+    yaw, pitch = player[P_YAW], player[P_PITCH]
+    flat = cos_deg(pitch)
+    dx, dy, dz = -sin_deg(yaw) * flat, -sin_deg(pitch), cos_deg(yaw) * flat
+    x, y, z = player[P_X], player[P_Y] + eye_height(status), player[P_Z]
+    status[S_TARGET] = TARGET_NONE
+    distance = raycast(blocks, x, y, z, dx, dy, dz, BLOCK_REACH, hit)
+    if distance >= 0.0:
+        status[S_TARGET] = TARGET_BLOCK
+        status[S_TARGET_X], status[S_TARGET_Y], status[S_TARGET_Z] = hit[0], hit[1], hit[2]
+        status[S_TARGET_FACE], status[S_TARGET_ID] = hit[3], hit[4]
+    nearest = MOB_REACH if distance < 0.0 else min(MOB_REACH, distance)
+    for row in range(mobs.shape[0]):
+        kind = int(mobs[row, M_KIND])
+        if kind < 0 or abs(mobs[row, M_X] - x) > 5.0 or abs(mobs[row, M_Z] - z) > 5.0:
+            continue
+        half, height = MOB_HALF[kind], MOB_HEIGHT[kind]
+        at = _ray_enters_box(x, y, z, dx, dy, dz, mobs[row, M_X], mobs[row, M_Y], mobs[row, M_Z], half, height, nearest)
+        if at >= 0.0:
+            nearest = at
+            status[S_TARGET] = TARGET_MOB
+            status[S_TARGET_ID] = row
+
+
+@njit(cache=True, nogil=True)
+def breaking_speed(block, item, on_ground, in_water):
+    """The share of a block that one tick breaks (Minecraft Wiki, "Breaking"); 1 or more breaks at once, 0 never.
+
+    Args:
+        block: block id.
+        item: id of the item in the hand; 0 for the bare hand.
+        on_ground, in_water: where the player stands; in the air and under water it takes five times as long.
+    """
+    hardness = _HARDNESS[block]
+    if hardness < 0.0:
+        return 0.0
+    if hardness == 0.0:
+        return 1.0
+    right_tool = _BLOCK_TOOL[block] != 0 and _ITEM_TOOL[item] == _BLOCK_TOOL[block]
+    speed = _ITEM_SPEED[item] if right_tool else 1.0
+    if not on_ground:
+        speed /= 5.0
+    if in_water:
+        speed /= 5.0
+    return speed / hardness / (30.0 if can_harvest(block, item) else 100.0)
+
+
+@njit(cache=True, nogil=True)
+def can_harvest(block, item):
+    """Whether breaking ``block`` with ``item`` in the hand drops anything."""
+    if not _REQUIRES_TOOL[block]:
+        return True
+    return _ITEM_TOOL[item] == _BLOCK_TOOL[block] and _ITEM_TIER[item] >= _BLOCK_TIER[block]
+
+
+@njit(cache=True, nogil=True)
+def _collect(inventory, stats, item, count):
+    """Put drops into the inventory and count what found room."""
+    if count > 0:
+        stats[E_PICKUP, item] += give(inventory, item, count)
+
+
+@njit(cache=True, nogil=True)
+def _break_block(blocks, masks, tops, inventory, stats, rng, x, y, z, item):
+    """Remove a block, collect its drop, and pop a plant that stood on it."""
+    block = get_block(blocks, x, y, z)
+    set_block(blocks, masks, tops, x, y, z, 0)
+    stats[E_MINE, block] += 1
+    if _DROP_ITEM[block] >= 0 and can_harvest(block, item):
+        _collect(inventory, stats, _DROP_ITEM[block], randint(rng, _DROP_MIN[block], _DROP_MAX[block]))
+    if _CROSS[get_block(blocks, x, y + 1, z)]:
+        set_block(blocks, masks, tops, x, y + 1, z, 0)
+
+
+@njit(cache=True, nogil=True)
+def _dig(blocks, masks, tops, player, status, inventory, stats, rng, item):
+    """One tick of the attack key on the targeted block."""
+    x, y, z = status[S_TARGET_X], status[S_TARGET_Y], status[S_TARGET_Z]
+    if x != status[S_BREAK_X] or y != status[S_BREAK_Y] or z != status[S_BREAK_Z]:
+        status[S_BREAK_X], status[S_BREAK_Y], status[S_BREAK_Z] = x, y, z
+        player[P_BREAKING] = 0.0
+    if status[S_HIT_DELAY] > 0:
+        return
+    speed = breaking_speed(status[S_TARGET_ID], item, status[S_ON_GROUND] != 0, status[S_IN_WATER] != 0)
+    player[P_BREAKING] += speed
+    if player[P_BREAKING] >= 1.0 - ROUNDING:
+        _break_block(blocks, masks, tops, inventory, stats, rng, x, y, z, item)
+        player[P_BREAKING] = 0.0
+        status[S_BREAK_Y] = -1
+        status[S_HIT_DELAY] = 0 if speed >= 1.0 else HIT_DELAY
+
+
+@njit(cache=True, nogil=True)
+def _hit_mob(player, status, inventory, stats, mobs, minds, rng, item):
+    """Hit the targeted mob, with the damage that the time since the last hit allows."""
+    if status[S_ATTACK_HELD] and status[S_SINCE_ATTACK] < HOLD_HIT_INTERVAL:
+        return
+    row = status[S_TARGET_ID]
+    if mobs[row, M_HURT] > 0:
+        return
+    charge = min(1.0, (status[S_SINCE_ATTACK] + 0.5) * _ITEM_ATTACK_SPEED[item] / 20.0)
+    damage = _ITEM_ATTACK[item] * (0.2 + 0.8 * charge * charge)
+    status[S_SINCE_ATTACK] = 0
+    stats[E_DAMAGE, 0] += int(10.0 * damage)
+    if strike_mob(mobs[row], minds[row], damage, player[P_YAW]):
+        kind = int(mobs[row, M_KIND])
+        mobs[row, M_KIND] = -1.0
+        status[S_TARGET] = TARGET_NONE
+        stats[E_KILL, kind] += 1
+        stats[E_CUSTOM, C_KILLS] += 1
+        for entry in range(MOB_DROPS.shape[1]):
+            drop = MOB_DROPS[kind, entry]
+            if drop[2] > 0:
+                _collect(inventory, stats, drop[0], randint(rng, drop[1], drop[2]))
+
+
+@njit(cache=True, nogil=True)
+def _cell_is_taken(player, status, mobs, x, y, z):
+    """Whether the player or a mob stands in a cell."""
+    height = SNEAK_HEIGHT if status[S_SNEAKING] else HEIGHT
+    px, py, pz = player[P_X], player[P_Y], player[P_Z]
+    inside = x < px + HALF_WIDTH and x + 1 > px - HALF_WIDTH and z < pz + HALF_WIDTH and z + 1 > pz - HALF_WIDTH
+    if inside and y < py + height and y + 1 > py:
+        return True
+    for row in range(mobs.shape[0]):
+        kind = int(mobs[row, M_KIND])
+        if kind < 0:
+            continue
+        half = MOB_HALF[kind]
+        mx, my, mz = mobs[row, M_X], mobs[row, M_Y], mobs[row, M_Z]
+        inside = x < mx + half and x + 1 > mx - half and z < mz + half and z + 1 > mz - half
+        if inside and y < my + MOB_HEIGHT[kind] and y + 1 > my:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _place(blocks, masks, tops, player, status, inventory, stats, mobs):
+    """Place a block from the main hand, else from the off hand, against the targeted face."""
+    slot = status[S_SLOT]
+    if inventory[slot, 1] == 0 or _PLACES_BLOCK[inventory[slot, 0]] < 0:
+        slot = OFFHAND_SLOT
+    if inventory[slot, 1] == 0 or _PLACES_BLOCK[inventory[slot, 0]] < 0:
+        return
+    item = inventory[slot, 0]
+    block = _PLACES_BLOCK[item]
+    x, y, z = status[S_TARGET_X], status[S_TARGET_Y], status[S_TARGET_Z]
+    if not _REPLACEABLE[get_block(blocks, x, y, z)]:
+        face = status[S_TARGET_FACE]
+        x, y, z = x + FACE_DX[face], y + FACE_DY[face], z + FACE_DZ[face]
+    if y < 0 or y >= blocks.shape[2] or not _REPLACEABLE[get_block(blocks, x, y, z)]:
+        return
+    if _SOLID[block] and _cell_is_taken(player, status, mobs, x, y, z):
+        return
+    set_block(blocks, masks, tops, x, y, z, block)
+    take_one(inventory, slot)
+    stats[E_USE, item] += 1
+    status[S_USE_DELAY] = USE_DELAY
+    status[S_SWING] = SWING_TICKS
+
+
+@njit(cache=True, nogil=True)
+def interact(blocks, masks, tops, player, status, inventory, stats, mobs, minds, rng, action, hit):
+    """One tick of the attack, use and drop keys; see ``state`` for the arrays, which are changed in place.
+
+    Args:
+        action: int32[TICK_FIELDS].
+        hit: int64[5], scratch.
+    """
+    find_target(blocks, player, status, mobs, hit)
+    slot = status[S_SLOT]
+    item = inventory[slot, 0]
+    status[S_SINCE_ATTACK] += 1
+    if status[S_HIT_DELAY] > 0:
+        status[S_HIT_DELAY] -= 1
+    if action[TICK_ATTACK]:
+        if status[S_SWING] == 0 and (not status[S_ATTACK_HELD] or status[S_TARGET] != TARGET_NONE):
+            status[S_SWING] = SWING_TICKS
+        if status[S_TARGET] == TARGET_BLOCK:
+            _dig(blocks, masks, tops, player, status, inventory, stats, rng, item)
+        else:
+            player[P_BREAKING] = 0.0
+            if status[S_TARGET] == TARGET_MOB:
+                _hit_mob(player, status, inventory, stats, mobs, minds, rng, item)
+        status[S_ATTACK_HELD] = 1
+    else:
+        player[P_BREAKING] = 0.0
+        status[S_ATTACK_HELD] = 0
+        status[S_HIT_DELAY] = 0
+    if status[S_USE_DELAY] > 0:
+        status[S_USE_DELAY] -= 1
+    if action[TICK_USE] and status[S_USE_DELAY] == 0 and status[S_TARGET] == TARGET_BLOCK:
+        _place(blocks, masks, tops, player, status, inventory, stats, mobs)
+    if not action[TICK_USE]:
+        status[S_USE_DELAY] = 0
+    if action[TICK_DROP] and not status[S_DROP_HELD] and inventory[slot, 1] > 0:
+        stats[E_DROP, inventory[slot, 0]] += 1
+        take_one(inventory, slot)
+    status[S_DROP_HELD] = action[TICK_DROP]

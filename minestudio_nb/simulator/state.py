@@ -1,0 +1,190 @@
+"""The state of one simulation as plain arrays, and the names of their columns.
+
+Everything that a tick reads or writes is here, so that a state is copied, saved and compared as bytes, and the
+kernels in ``physics`` and ``mobs`` need no Python object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minestudio_nb.simulator.blocks import NUM_ITEMS
+from minestudio_nb.simulator.world import World
+
+# player: float64[PLAYER_FIELDS]. Positions in blocks (feet, middle of the box), velocities in blocks per tick, angles
+# in degrees as Minecraft has them: yaw 0 looks to +z and grows towards -x, pitch grows downwards.
+P_X: Final = 0
+P_Y: Final = 1
+P_Z: Final = 2
+P_VX: Final = 3
+P_VY: Final = 4
+P_VZ: Final = 5
+P_YAW: Final = 6
+P_PITCH: Final = 7
+P_HEALTH: Final = 8  # half hearts, 0 to 20
+P_FOOD: Final = 9  # half drumsticks, 0 to 20
+P_BREAKING: Final = 10  # share of the targeted block that is broken, 0 to 1
+P_FALL: Final = 11  # blocks fallen since the feet last stood
+P_WALKED: Final = 12  # blocks walked, for the counter of centimetres and the swing of the hand
+PLAYER_FIELDS: Final = 16
+
+# status: int64[STATUS_FIELDS].
+S_TICK: Final = 0  # ticks since the reset
+S_TIME: Final = 1  # time of day in ticks, growing; 0 is sunrise, 6000 noon, 18000 midnight
+S_RAIN: Final = 2  # 0 clear, 1 rain, 2 thunder
+S_DEAD: Final = 3
+S_ON_GROUND: Final = 4
+S_SPRINTING: Final = 5
+S_SNEAKING: Final = 6
+S_JUMP_DELAY: Final = 7
+S_SLOT: Final = 8  # selected hotbar slot, 0 to 8
+S_HIT_DELAY: Final = 9
+S_USE_DELAY: Final = 10
+S_ATTACK_HELD: Final = 11
+S_SINCE_ATTACK: Final = 12  # ticks since the last hit on a mob
+S_SWING: Final = 13  # ticks left of the arm's swing
+S_HURT: Final = 14  # ticks left of the red flash, during which nothing hurts again
+S_TARGET: Final = 15  # TARGET_*
+S_TARGET_X: Final = 16  # cell of the targeted block
+S_TARGET_Y: Final = 17
+S_TARGET_Z: Final = 18
+S_TARGET_FACE: Final = 19
+S_TARGET_ID: Final = 20  # block id, or row of the mob
+S_BREAK_X: Final = 21  # cell that P_BREAKING is about
+S_BREAK_Y: Final = 22
+S_BREAK_Z: Final = 23
+S_FALL_DAMAGE: Final = 24  # 1: falling hurts
+S_INVULNERABLE: Final = 25  # ticks during which nothing hurts
+S_NIGHT_VISION: Final = 26  # ticks during which it is bright
+S_IN_WATER: Final = 27
+S_DROP_HELD: Final = 28
+STATUS_FIELDS: Final = 32
+
+TARGET_NONE: Final = 0
+TARGET_BLOCK: Final = 1
+TARGET_MOB: Final = 2
+
+SWING_TICKS: Final = 6
+"""Length of the arm's swing (Minecraft: ``LivingEntity.getCurrentSwingDuration``)."""
+
+# stats: int32[len(EVENTS), NUM_ITEMS], counters since the reset. Columns are item ids, but MOB_NAMES in kill_entity and
+# CUSTOM_NAMES in custom; damage_dealt has one.
+EVENTS: Final = (
+    "mine_block", "pickup", "use_item", "break_item", "craft_item", "drop", "kill_entity", "damage_dealt", "custom",
+)  # fmt: skip
+E_MINE: Final = 0
+E_PICKUP: Final = 1
+E_USE: Final = 2
+E_DROP: Final = 5
+E_KILL: Final = 6
+E_DAMAGE: Final = 7
+E_CUSTOM: Final = 8
+
+CUSTOM_NAMES: Final = ("play_one_minute", "walk_one_cm", "jump", "deaths", "mob_kills", "damage_taken")
+C_PLAY: Final = 0  # ticks, in spite of the name that Minecraft gives it
+C_WALK: Final = 1
+C_JUMP: Final = 2
+C_DEATHS: Final = 3
+C_KILLS: Final = 4
+C_TAKEN: Final = 5  # tenths of half hearts, as Minecraft counts
+
+# mobs: float64[capacity, MOB_FIELDS], the order that the renderer takes. A row with kind -1 is free.
+M_KIND: Final = 0
+M_X: Final = 1
+M_Y: Final = 2
+M_Z: Final = 3
+M_YAW: Final = 4  # degrees, as the player's
+M_HEALTH: Final = 5
+M_HURT: Final = 6  # ticks left of the red flash
+M_VX: Final = 7
+M_VY: Final = 8
+M_VZ: Final = 9
+M_LIMB: Final = 10  # phase of the legs' swing, radians
+M_PITCH: Final = 11
+MOB_FIELDS: Final = 12
+
+# minds: int32[capacity, MIND_FIELDS].
+MIND_WALK: Final = 0  # ticks left of strolling
+MIND_FLEE: Final = 1  # ticks left of fleeing
+MIND_COOLDOWN: Final = 2  # ticks until it may hit again
+MIND_ON_GROUND: Final = 3
+MIND_FIELDS: Final = 4
+
+INVENTORY_SLOTS: Final = 41
+OFFHAND_SLOT: Final = 40
+FULL_HEALTH: Final = 20.0
+
+
+@dataclass
+class SimState:
+    """The arrays of one simulation.
+
+    Attributes:
+        world: blocks and what is derived from them.
+        player: float64[PLAYER_FIELDS].
+        status: int64[STATUS_FIELDS].
+        inventory: int32[41, 2] of item id and count; 0-8 hotbar, 9-35 rest, 36-39 feet to head, 40 off hand.
+        stats: int32[len(EVENTS), NUM_ITEMS], counters since the reset.
+        mobs: float64[capacity, MOB_FIELDS].
+        minds: int32[capacity, MIND_FIELDS].
+        rng: uint64[1], the state of the generator that ticks draw from.
+    """
+
+    world: World
+    player: NDArray[np.float64]
+    status: NDArray[np.int64]
+    inventory: NDArray[np.int32]
+    stats: NDArray[np.int32]
+    mobs: NDArray[np.float64]
+    minds: NDArray[np.int32]
+    rng: NDArray[np.uint64]
+
+    ARRAYS = ("player", "status", "inventory", "stats", "mobs", "minds", "rng")
+
+    @classmethod
+    def blank(cls, world: World, mob_capacity: int = 16) -> SimState:
+        """A state around ``world`` (kept, not copied) with a player of full health at its spawn, and no mobs."""
+        state = cls(
+            world,
+            np.zeros(PLAYER_FIELDS),
+            np.zeros(STATUS_FIELDS, np.int64),
+            np.zeros((INVENTORY_SLOTS, 2), np.int32),
+            np.zeros((len(EVENTS), NUM_ITEMS), np.int32),
+            np.zeros((mob_capacity, MOB_FIELDS)),
+            np.zeros((mob_capacity, MIND_FIELDS), np.int32),
+            np.zeros(1, np.uint64),
+        )
+        state.clear(seed=0)
+        return state
+
+    def clear(self, seed: int) -> None:
+        """Start a new life: empty inventory and counters, no mobs, full health, feet at the world's spawn.
+
+        Args:
+            seed: of the generator that ticks draw from, any int.
+        """
+        for name in self.ARRAYS:
+            getattr(self, name).fill(0)
+        x, y, z = self.world.spawn
+        self.player[[P_X, P_Y, P_Z]] = (x + 0.5, y, z + 0.5)
+        self.player[P_HEALTH] = self.player[P_FOOD] = FULL_HEALTH
+        self.status[S_FALL_DAMAGE] = 1
+        self.status[S_SINCE_ATTACK] = 100
+        self.status[S_BREAK_Y] = -1
+        self.mobs[:, M_KIND] = -1.0
+        self.rng[0] = seed & 0xFFFF_FFFF_FFFF_FFFF
+
+    def free_mob_row(self) -> int:
+        """The first free row of ``mobs``; both mob arrays double when none is free."""
+        free = np.flatnonzero(self.mobs[:, M_KIND] < 0)
+        if free.size:
+            return int(free[0])
+        rows = len(self.mobs)
+        self.mobs = np.concatenate([self.mobs, np.zeros_like(self.mobs)])
+        self.mobs[rows:, M_KIND] = -1.0
+        self.minds = np.concatenate([self.minds, np.zeros_like(self.minds)])
+        return rows

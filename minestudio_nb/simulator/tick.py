@@ -1,0 +1,81 @@
+"""One tick of the world, 1/20 s: the order in which its parts happen, and many ticks in one call."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numba import njit
+
+from minestudio_nb.simulator.actions import TICK_HOTBAR
+from minestudio_nb.simulator.interaction import interact
+from minestudio_nb.simulator.mobs import tick_mobs
+from minestudio_nb.simulator.physics import move_player
+from minestudio_nb.simulator.state import (
+    C_PLAY,
+    E_CUSTOM,
+    FULL_HEALTH,
+    P_FOOD,
+    P_HEALTH,
+    P_PITCH,
+    P_YAW,
+    S_DEAD,
+    S_HURT,
+    S_INVULNERABLE,
+    S_NIGHT_VISION,
+    S_SLOT,
+    S_SWING,
+    S_TICK,
+    S_TIME,
+)
+
+REGENERATION_TICKS: Final = 80  # between half hearts, for a player who is not hungry
+WELL_FED: Final = 18.0
+
+
+@njit(cache=True, nogil=True)
+def _look(player, status, action, pitch, yaw):
+    """Turn the head and select the hotbar slot."""
+    if action[TICK_HOTBAR] > 0:
+        status[S_SLOT] = action[TICK_HOTBAR] - 1
+    player[P_YAW] = (player[P_YAW] + yaw + 180.0) % 360.0 - 180.0
+    player[P_PITCH] = min(90.0, max(-90.0, player[P_PITCH] + pitch))
+
+
+@njit(cache=True, nogil=True)
+def _pass_time(player, status, stats):
+    """Count the tick, run down timers and heal."""
+    status[S_TICK] += 1
+    status[S_TIME] += 1
+    stats[E_CUSTOM, C_PLAY] += 1
+    for timer in (S_SWING, S_HURT, S_INVULNERABLE, S_NIGHT_VISION):
+        if status[timer] > 0:
+            status[timer] -= 1
+    if player[P_HEALTH] < FULL_HEALTH and player[P_FOOD] >= WELL_FED and status[S_TICK] % REGENERATION_TICKS == 0:
+        player[P_HEALTH] = min(FULL_HEALTH, player[P_HEALTH] + 1.0)
+
+
+@njit(cache=True, nogil=True)
+def run_ticks(blocks, masks, tops, player, status, inventory, stats, mobs, minds, rng, action, camera, ticks):
+    """Run ticks with the keys of one action held; the camera turns on the first tick only.
+
+    Args:
+        blocks, masks, tops: a world's arrays.
+        player, status, inventory, stats, mobs, minds, rng: see ``state``; changed in place.
+        action: int32[TICK_FIELDS].
+        camera: float64[2], pitch and yaw in degrees.
+        ticks: how many.
+
+    Returns:
+        How many ran: fewer than ``ticks`` if the player died.
+    """
+    hit = np.zeros(5, np.int64)
+    for tick in range(ticks):
+        if status[S_DEAD]:
+            return tick
+        _pass_time(player, status, stats)
+        _look(player, status, action, camera[0] if tick == 0 else 0.0, camera[1] if tick == 0 else 0.0)
+        move_player(blocks, player, status, stats, action)
+        tick_mobs(blocks, player, status, stats, mobs, minds, rng)
+        interact(blocks, masks, tops, player, status, inventory, stats, mobs, minds, rng, action, hit)
+    return ticks
