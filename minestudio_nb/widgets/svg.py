@@ -81,11 +81,10 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError(f"ticks need finite limits, {low!r} and {high!r} came")
     if high <= low:
-        pad = abs(low) * 0.1 or 1.0
-        low, high = low - pad, high + pad
+        low, high = (low - abs(low) * 0.1, high + abs(high) * 0.1) if low else (0.0, 1.0)
     raw = (high - low) / max(count - 1, 1)
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
+    step = min((factor * power for factor in (1, 2, 5, 10)), key=lambda step: abs(math.log(step / raw)))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(k * step, 12) for k in range(first, last + 1)]
 
@@ -94,8 +93,8 @@ def line_chart(
     title: str,
     lines: Sequence[Line],
     *,
-    width: int = 460,
-    height: int = 190,
+    width: int = 330,
+    height: int = 170,
     markers: Sequence[Marker] = (),
     goal: float | None = None,
     x_label: str = "env steps",
@@ -142,7 +141,7 @@ def _grid(frame: _Frame, x_label: str) -> str:
         parts.append(f'<text x="{frame.left - 6}" y="{y + 4:.1f}" text-anchor="end">{_short(value)}</text>')
     baseline = frame.height - 7
     for value in ticks(frame.x_low, frame.x_high, 5):
-        if frame.x_low <= value <= frame.x_high - 0.12 * (frame.x_high - frame.x_low):
+        if value >= frame.x_low and frame.x(value) <= frame.width - frame.right - 75:  # room for the label
             parts.append(f'<text x="{frame.x(value):.1f}" y="{baseline}" text-anchor="middle">{_short(value)}</text>')
     parts.append(f'<text x="{frame.width - frame.right}" y="{baseline}" text-anchor="end">{escape(x_label)}</text>')
     return "".join(parts)
