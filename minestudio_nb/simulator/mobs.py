@@ -114,8 +114,11 @@ def mob_kind(name: str) -> int:
     raise SimulatorError(f"This world has no mob {name!r}; it has {', '.join(MOB_NAMES)}. The nearest is {near!r}.")
 
 
-def summon(state: SimState, kind: int, x: float, y: float, z: float) -> None:
+def summon(state: SimState, kind: int, x: float, y: float, z: float) -> int:
     """Add a mob with its feet at a point, or above it where there are blocks. Its yaw is random.
+
+    Returns:
+        Its row in ``state.mobs``.
 
     Raises:
         SimulatorError: there is no kind of this number.
@@ -131,6 +134,7 @@ def summon(state: SimState, kind: int, x: float, y: float, z: float) -> None:
     state.mobs[row, M_YAW] = 360.0 * uniform(state.rng) - 180.0
     state.mobs[row, M_HEALTH] = MOB_KINDS[kind].health
     state.minds[row] = 0
+    return row
 
 
 @njit(cache=True, nogil=True)
