@@ -44,7 +44,7 @@ class FieldSpec:
 
     @property
     def range_text(self) -> str:
-        """The range for people: ``"0 < x <= 1"``, ``"x >= 0"``, ``"alternate | overlap"``; empty where anything goes."""
+        """The range for people: ``"0 < x <= 1"``, ``"x >= 0"``, ``"mlp | cnn"``; empty where anything goes."""
         if self.choices:
             return " | ".join(self.choices)
         low = "" if self.minimum is None else f"{self.minimum:g}"
