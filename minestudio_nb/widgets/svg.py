@@ -80,7 +80,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Round numbers (1, 2 or 5 times a power of ten apart) that cover ``low`` to ``high``, about ``count`` of them."""
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError(f"ticks need finite limits, {low!r} and {high!r} came")
-    if high <= low:
+    if high - low <= 1e-9 * max(abs(low), abs(high)):  # constant, but for rounding
         low, high = (low - abs(low) * 0.1, high + abs(high) * 0.1) if low else (0.0, 1.0)
     raw = (high - low) / max(count - 1, 1)
     power = 10.0 ** math.floor(math.log10(raw))
