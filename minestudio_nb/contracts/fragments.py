@@ -116,3 +116,4 @@ class EpisodeSummary:
     finished_at: float
     """Unix time in seconds."""
     extras: Mapping[str, float] = field(default_factory=dict)
+    trace: str | None = None

@@ -1,0 +1,125 @@
+"""The worker's side of one environment in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import minestudio_nb
+
+__all__ = ["EnvProcess"]
+
+_logger = logging.getLogger(__name__)
+
+ENTRY = "minestudio_nb.environments.entry"
+SPAWN_SECONDS = 60.0
+"""Longest time that starting a process may take, before it has run a line."""
+
+
+class EnvProcess:
+    """One child process, its socket, and what wakes us when it dies.
+
+    ``spawner`` has one thread that must live as long as the child may: Linux kills the child when that thread ends, which
+    is how a child dies with a worker that was killed.
+    """
+
+    def __init__(self, spawner: ThreadPoolExecutor, python: str | None, memory: int, start: dict[str, Any]) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with theirs:
+            command = [python or sys.executable, "-m", ENTRY, str(theirs.fileno()), str(memory), str(os.getpid())]
+            future = spawner.submit(
+                subprocess.Popen,
+                command,
+                pass_fds=(theirs.fileno(), memory),
+                stdin=subprocess.DEVNULL,
+                env=_environment(),
+                start_new_session=True,  # a Ctrl-C is for the worker, and the whole group can be killed
+            )
+            try:
+                self.process: subprocess.Popen[bytes] = future.result(SPAWN_SECONDS)
+            except BaseException:
+                ours.close()
+                raise
+        self.connection = Connection(ours.detach())
+        self.died = os.pidfd_open(self.process.pid) if hasattr(os, "pidfd_open") else None
+        """Readable once the process is dead, even if something it started still holds the socket."""
+        with contextlib.suppress(OSError):  # dead already: that shows when somebody reads
+            self.connection.send_bytes(pickle.dumps({"sys_path": _paths(python), **start}))
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self.process.pid
+
+    def describe_death(self) -> str:
+        """How it ended, for a message."""
+        try:
+            code = self.process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            return f"process {self.pid} closed its socket"
+        if code < 0:
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+            return f"process {self.pid} was killed by {name}"
+        return f"process {self.pid} exited with status {code}"
+
+    def ask_to_close(self) -> None:
+        """Lets the environment close by itself; :meth:`kill` must follow."""
+        with contextlib.suppress(OSError):
+            self.connection.send(("close",))
+
+    def kill(self, grace: float = 0.0) -> None:
+        """Ends the process and everything that it started, after ``grace`` seconds to end by itself."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(grace)
+        if self.process.returncode is None:
+            descendants = _descendants(self.pid)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            for process in descendants:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            try:
+                self.process.wait(5.0)
+            except subprocess.TimeoutExpired:
+                _logger.error("process %d of an environment cannot be killed", self.pid)
+        else:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)  # what it left behind in its group
+        self.connection.close()
+        if self.died is not None:
+            os.close(self.died)
+            self.died = None
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _environment() -> dict[str, str]:
+    """One thread for numeric libraries in an environment, unless the user says otherwise; and this package importable."""
+    package = str(Path(minestudio_nb.__file__).resolve().parent.parent)
+    paths = [package, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    threads = {
+        name: os.environ.get(name, "1") for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    }
+    return {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+
+
+def _paths(python: str | None) -> list[str]:
+    """Where a user's modules are found; another interpreter has its own places."""
+    return [] if python else [os.path.abspath(entry) for entry in sys.path]

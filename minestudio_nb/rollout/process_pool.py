@@ -1,0 +1,329 @@
+"""Each environment in a process of its own, acted on when it answers: for slow, waiting or untrusted environments."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import selectors
+import tempfile
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from minestudio_nb.contracts.specs import EnvSpec
+from minestudio_nb.environments.build import EnvFactory
+from minestudio_nb.environments.entry import STEP_NOW, STEPPED
+from minestudio_nb.environments.slot import RESET, START, EnvArrays, EpisodeEnd, StepCost
+from minestudio_nb.errors import CrashLoopError, EnvCrashError, EnvStartError
+from minestudio_nb.rollout.env_process import EnvProcess
+from minestudio_nb.rollout.pool import Deadlines, EnvFault, Outcome, RestartLimits, RestartRecord
+
+__all__ = ["ProcessPool"]
+
+CLOSE_SECONDS = 3.0
+"""How long environments may take to close by themselves before they are killed."""
+
+State = Literal["down", "starting", "stepping", "ready"]
+
+
+@dataclass
+class _Member:
+    """One environment: its process while there is one, what it is doing, and until when that may last."""
+
+    index: int
+    restarts: RestartRecord
+    process: EnvProcess | None = None
+    state: State = "down"
+    deadline: float = 0.0
+    """When a missing answer is a fault, or for ``"down"`` when to build anew; seconds of ``time.monotonic``."""
+    cost: StepCost | None = None
+
+
+class ProcessPool:
+    """An :class:`EnvPool` of child processes over shared memory.
+
+    Observations, rewards, flags and actions are in one anonymous shared memory that vanishes with the last process that has
+    it, however that ends. A step costs one small message each way; waiting is one epoll with the next deadline.
+    """
+
+    kind: Literal["processes"] = "processes"
+
+    def __init__(
+        self,
+        factory: EnvFactory,
+        num_envs: int,
+        deadlines: Deadlines | None = None,
+        restart_interval: float | None = None,
+        limits: RestartLimits | None = None,
+        measure: bool = False,
+    ) -> None:
+        self.spec: EnvSpec
+        self.arrays: EnvArrays
+        self._factory = factory
+        self._deadlines = deadlines or Deadlines()
+        self._restart_interval = restart_interval
+        self._measure = measure
+        limits = limits or RestartLimits()
+        self._members = [_Member(index, RestartRecord(index, limits)) for index in range(num_envs)]
+        self._payload = factory.dumps()
+        self._memory = _anonymous_memory()
+        self._size = 0
+        self._selector = selectors.DefaultSelector()
+        self._spawner = ThreadPoolExecutor(1, "env-spawner")
+        self._answered: deque[_Member] = deque()
+        self._ends: dict[int, EpisodeEnd] = {}
+        self._events = Outcome()
+        self.start_faults: list[EnvFault] = []
+        """Processes that died, and were started again, before :meth:`start` returned."""
+        self._closed = False
+
+    def start(self, timeout: float) -> EnvSpec:
+        """Starts all processes at once; see :class:`EnvPool`. A process that dies is tried again within ``timeout``."""
+        deadline = time.monotonic() + timeout
+        for member in self._members:
+            self._spawn(member)
+        while any(member.state != "ready" for member in self._members):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                late = [member.index for member in self._members if member.state != "ready"]
+                causes = "; ".join(dict.fromkeys(fault.cause for fault in self._events.faults)) or "no fault seen"
+                raise EnvStartError(
+                    f"Environments {late} of {self._factory.describe()} showed no observation within {timeout:.0f} s "
+                    f"({causes}). Raise timeouts.start, or look at what the environment does when it starts."
+                )
+            try:
+                self._look(left)
+            except CrashLoopError as error:
+                raise EnvStartError(str(error)) from error
+            broken = [fault for fault in self._events.faults if fault.detail]
+            if broken:
+                raise EnvStartError(
+                    f"Environment {broken[0].index} ({self._factory.describe()}) did not start: {broken[0].cause}\n"
+                    f"{broken[0].detail}"
+                )
+        self.start_faults, self._events = self._events.faults, Outcome()
+        return self.spec
+
+    @property
+    def step_cost(self) -> StepCost | None:
+        """What environment 0 measured before it started, where that was wanted."""
+        return self._members[0].cost
+
+    @property
+    def pids(self) -> list[int | None]:
+        """Process id of each environment, None while it has no process."""
+        return [member.process.pid if member.process else None for member in self._members]
+
+    @property
+    def running(self) -> int:
+        """Environments of which something will come without a further submit."""
+        busy = sum(member.state != "ready" for member in self._members)
+        return busy + len(self._answered) + bool(self._events)
+
+    def submit(self, ids: npt.NDArray[np.intp], actions: npt.NDArray[np.int64]) -> None:
+        """Wakes environments ``ids``."""
+        self.arrays.actions[ids] = actions
+        due = time.monotonic() + self._deadlines.step
+        for index in ids.tolist():
+            member = self._members[index]
+            if member.state != "ready" or member.process is None:
+                raise EnvCrashError(f"Environment {index} was told to step while it is {member.state}.")
+            member.state, member.deadline = "stepping", due
+            try:
+                member.process.connection.send_bytes(STEP_NOW)
+            except OSError:
+                self._fail(member, member.process.describe_death())
+
+    def collect(self, limit: int, timeout: float) -> Outcome:
+        """See :class:`EnvPool`. Answers beyond ``limit`` are kept, first come first served."""
+        self._look(0.0 if self._answered or self._events else timeout)
+        outcome, self._events = self._events, Outcome()
+        while self._answered and len(outcome.stepped) < limit:
+            index = self._answered.popleft().index
+            outcome.stepped.append(index)
+            if index in self._ends:
+                outcome.ends[index] = self._ends.pop(index)
+        return outcome
+
+    def get_states(self) -> list[Any]:
+        """See :class:`EnvPool`; None also for one that is being rebuilt."""
+        return self._ask([("get_state",) if member.state == "ready" else None for member in self._members])
+
+    def set_states(self, states: Sequence[Any]) -> None:
+        """See :class:`EnvPool`."""
+        self._ask([None if state is None else ("set_state", state) for state in states])
+
+    def close(self) -> None:
+        """Asks all environments to close, and kills those that have not after a few seconds."""
+        if self._closed:
+            return
+        self._closed = True
+        for member in self._members:
+            if member.process is not None:
+                member.process.ask_to_close()
+        deadline = time.monotonic() + CLOSE_SECONDS
+        for member in self._members:
+            self._end(member, grace=max(0.0, deadline - time.monotonic()))
+        self._selector.close()
+        os.close(self._memory)
+        self._spawner.shutdown()
+
+    # Waiting and answering.
+
+    def _look(self, timeout: float) -> None:
+        """Handles everything that has arrived, waiting up to ``timeout`` seconds for the first, then deadlines."""
+        now = time.monotonic()
+        if timeout > 0:
+            next_deadline = min((m.deadline for m in self._members if m.state != "ready"), default=now + timeout)
+            timeout = max(0.0, min(timeout, next_deadline - now))
+        for key, _ in self._selector.select(timeout):
+            self._read(key.data, key.fileobj)
+        self._enforce_deadlines()
+
+    def _read(self, member: _Member, source: Any) -> None:
+        """Takes one message, or notices a death; ``source`` is the socket, or the descriptor that tells of the death."""
+        process = member.process
+        if process is None or source not in (process.connection, process.died):
+            return  # ended by an event that was handled just before
+        try:
+            if source is not process.connection and not process.connection.poll():
+                self._fail(member, process.describe_death())  # it left no message behind
+                return
+            message = process.connection.recv_bytes()
+        except (EOFError, OSError):
+            self._fail(member, process.describe_death())
+            return
+        if message == STEPPED:
+            member.state = "ready"
+            self._answered.append(member)
+        else:
+            self._handle(member, *pickle.loads(message))  # from our own child, over an anonymous socket
+
+    def _handle(self, member: _Member, kind: str, *arguments: Any) -> None:
+        if kind == "end":
+            member.state = "ready"
+            self._answered.append(member)
+            self._ends[member.index] = arguments[0]
+        elif kind == "spec":
+            self._welcome(member, arguments[0], arguments[1])
+        elif kind == "ready":
+            member.state = "ready"
+            self._events.started.append(member.index)
+        elif kind == "error":
+            self._fail(member, arguments[0], arguments[1])
+        else:
+            self._fail(member, f"its process sent an unknown message {kind!r}")
+
+    def _welcome(self, member: _Member, spec: EnvSpec, cost: StepCost | None) -> None:
+        """The first environment that is built decides the layout of the memory; all others must agree."""
+        assert member.process is not None
+        if not self._size:
+            count = len(self._members)
+            self.spec, self._size = spec, EnvArrays.nbytes(spec, count)
+            os.ftruncate(self._memory, self._size)
+            self.arrays = EnvArrays.over(mmap.mmap(self._memory, self._size), spec, count)
+        if spec != self.spec:
+            self._fail(
+                member, f"its spaces differ from those of the other environments: {spec} and {self.spec}", "spec"
+            )
+            return
+        member.cost = cost
+        try:
+            member.process.connection.send(("attach", self._size))
+        except OSError:
+            self._fail(member, member.process.describe_death())
+
+    def _enforce_deadlines(self) -> None:
+        now = time.monotonic()
+        for member in self._members:
+            if member.state == "ready" or now < member.deadline:
+                continue
+            if member.state == "down":
+                self._spawn(member)
+                continue
+            phase = "start"
+            if member.state == "stepping":
+                # A step that ended an episode goes on with a reset, or a rebuild, which has a deadline of its own.
+                phase = {START: "start", RESET: "reset"}.get(int(self.arrays.phase[member.index]), "step")
+            limit = getattr(self._deadlines, phase)
+            if member.state == "stepping" and phase != "step":
+                member.deadline = float(self.arrays.phase_since[member.index]) + limit
+                if now < member.deadline:
+                    continue
+            pid = member.process.pid if member.process else 0
+            self._fail(member, f"its {phase} took longer than {limit:g} s (timeouts.{phase}); process {pid} was killed")
+
+    # Faults.
+
+    def _spawn(self, member: _Member) -> None:
+        start = {
+            "factory": self._payload,
+            "index": member.index,
+            "num_envs": len(self._members),
+            "restarts": member.restarts.count,
+            "restart_interval": self._restart_interval,
+            "measure": self._measure and member.index == 0,
+        }
+        member.process = EnvProcess(self._spawner, self._factory.python, self._memory, start)
+        member.state, member.deadline = "starting", time.monotonic() + self._deadlines.start
+        self._selector.register(member.process.connection, selectors.EVENT_READ, member)
+        if member.process.died is not None:
+            self._selector.register(member.process.died, selectors.EVENT_READ, member)
+
+    def _fail(self, member: _Member, cause: str, detail: str = "") -> None:
+        """Ends the environment's process and plans its successor; an answer that nobody has seen is forgotten."""
+        self._end(member)
+        if member in self._answered:
+            self._answered.remove(member)
+            self._ends.pop(member.index, None)
+        now = time.monotonic()
+        wait = member.restarts.wait_seconds(cause, now)
+        member.state, member.deadline = "down", now + wait
+        self._events.faults.append(EnvFault(member.index, cause, detail, wait, member.restarts.count))
+
+    def _end(self, member: _Member, grace: float = 0.0) -> None:
+        process, member.process, member.state = member.process, None, "down"
+        if process is None:
+            return
+        self._selector.unregister(process.connection)
+        if process.died is not None:
+            self._selector.unregister(process.died)
+        process.kill(grace)
+
+    def _ask(self, questions: Sequence[tuple[Any, ...] | None]) -> list[Any]:
+        """Sends each environment its question and returns the answers; None where there was no question."""
+        asked = []
+        for member, question in zip(self._members, questions, strict=True):
+            if question is None or member.process is None:
+                continue
+            if member.state != "ready":
+                raise EnvCrashError(f"Environment {member.index} must not be {member.state} while its state is moved.")
+            member.process.connection.send(question)
+            asked.append(member)
+        answers: list[Any] = [None] * len(self._members)
+        for member in asked:
+            assert member.process is not None
+            if not member.process.connection.poll(self._deadlines.step):
+                raise EnvCrashError(
+                    f"Environment {member.index} did not give its state within {self._deadlines.step:g} s."
+                )
+            kind, *arguments = member.process.connection.recv()
+            if kind != "state":
+                raise EnvCrashError(f"Environment {member.index} did not give its state: {arguments}")
+            answers[member.index] = arguments[0]
+        return answers
+
+
+def _anonymous_memory() -> int:
+    """A file descriptor of shared memory without a name, so that nothing can be left behind."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("minestudio_nb-envs", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
