@@ -195,7 +195,7 @@ def _panel(panel: Panel, points: Sequence[Point]) -> str:
     if not lines:
         return ""
     chart = line_chart(panel.title, lines)
-    keys = "".join(legend) if len(panel.metrics) > 1 else ""
+    keys = " ".join(legend) if len(panel.metrics) > 1 else ""
     help_text = f'<p class="muted">{escape(panel.help)}</p>' if panel.help else ""
     return (
         f'<figure class="card"><figcaption><b>{escape(panel.title)}</b> {keys}</figcaption>{chart}{help_text}</figure>'

@@ -29,7 +29,7 @@ padding:.15em .7em;border-radius:1em;background:var(--line);letter-spacing:0}
 .facts dd{margin:0;font-size:1.3rem;font-weight:600;font-variant-numeric:tabular-nums;line-height:1.3}
 .facts small{display:block;font-size:.78rem;font-weight:400;color:var(--muted)}
 figure{margin:0}
-.card{padding:.9rem 1rem}
+.card{padding:.9rem 1rem;overflow-x:auto}
 .videos{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(400px,100%),1fr));gap:1rem}
 .videos video,.videos img{display:block;width:100%;border-radius:10px;background:#000;border:1px solid var(--line)}
 .videos figcaption{margin:.45rem .2rem 0;color:var(--muted)}.videos b{color:var(--text)}
