@@ -245,7 +245,7 @@ def _blades(rng: np.random.Generator, base: Colour, count: int, lowest: int, hig
 
 @painter("grass")
 def _grass(rng: np.random.Generator) -> NDArray[np.float64]:
-    return _blades(rng, (112, 160, 66), 15, 4, 13)
+    return _blades(rng, (112, 160, 66), 13, 4, 12)
 
 
 @painter("fern")

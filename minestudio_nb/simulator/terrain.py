@@ -50,17 +50,17 @@ class Biome:
     tree_spacing: int = 8
     tree_kinds: tuple[int, int] = (TREE_OAK, TREE_BIRCH)
     second_share: float = 0.2
-    grass: float = 0.12
+    grass: float = 0.07
     flowers: float = 0.01
     cactus: float = 0.0
     dead_bush: float = 0.0
 
 
 BIOMES: Final[dict[str, Biome]] = {
-    "plains": Biome(trees=0.05, grass=0.22, flowers=0.02),
+    "plains": Biome(trees=0.05, grass=0.1, flowers=0.015),
     "forest": Biome(base=28, amplitude=8.0, trees=0.65, tree_spacing=7),
     "birch_forest": Biome(base=28, amplitude=8.0, trees=0.7, tree_spacing=7, tree_kinds=(TREE_BIRCH, TREE_OAK)),
-    "dense_forest": Biome(base=28, amplitude=5.0, water=22, trees=0.97, tree_spacing=6, grass=0.06),
+    "dense_forest": Biome(base=28, amplitude=5.0, water=22, trees=0.97, tree_spacing=6, grass=0.03),
     "taiga": Biome(
         base=28, amplitude=9.0, trees=0.6, tree_spacing=7, tree_kinds=(TREE_SPRUCE, TREE_SPRUCE), flowers=0.0
     ),

@@ -1,0 +1,483 @@
+"""The picture of the world without mobs: one ray per pixel, walked from column to column.
+
+A ray steps through columns in two dimensions only. In each column it computes the range of heights it passes, and one
+shift and one AND on the column's 64-bit mask say whether anything is there. That makes empty space cost about two
+nanoseconds per block of distance, whatever the ray's slope (after Amanatides and Woo, "A Fast Voxel Traversal
+Algorithm", 1987, with the third dimension folded into the mask).
+
+Arithmetic is float32 with fastmath: pixels repeat exactly on one machine and build, and differ by rounding elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numba import njit, uint32, uint64
+
+from minestudio_nb.simulator import blocks as table
+from minestudio_nb.simulator.blocks import block_id
+from minestudio_nb.simulator.icons import crack_stages
+from minestudio_nb.simulator.textures import FACES, LEVEL_START, TEXELS, TILE_TEXELS
+
+F: Final = np.float32
+ZERO, ONE, HALF, TWO = F(0), F(1), F(0.5), F(2)
+FAR_AWAY: Final = F(1e9)
+_TINY: Final = F(1e-9)
+_ALL: Final = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+_BIT: Final = np.uint64(1)
+_WATER: Final = block_id("water")
+_CROSS: Final = table.CROSS
+_GLOWS: Final = table.LIGHT > 7
+_OPAQUE: Final = table.OPAQUE
+_LEVEL_START: Final = np.array(LEVEL_START, np.int64)
+_WATER_TILE: Final = int(FACES[_WATER * 4 + 1])
+_CRACKS: Final = crack_stages()
+
+# What a ray met; the sides and top and bottom agree with the order of FACES.
+HIT_SIDE_X: Final = 0
+HIT_TOP: Final = 1
+HIT_SIDE_Z: Final = 2
+HIT_BOTTOM: Final = 3
+HIT_PLANT: Final = 4
+
+# Light that a face gets for its direction, as in Minecraft.
+_FACE_LIGHT: Final = np.array([0.6, 1.0, 0.8, 0.5, 0.95], np.float32)
+
+# view: float32[VIEW_FIELDS], the camera. Vectors have three fields from the given one.
+VIEW_X: Final = 0
+VIEW_Y: Final = 1
+VIEW_Z: Final = 2
+VIEW_FORWARD: Final = 3
+VIEW_RIGHT: Final = 6
+VIEW_UP: Final = 9
+VIEW_TAN_V: Final = 12  # tangent of half the vertical angle of view
+VIEW_TAN_H: Final = 13
+VIEW_FIELDS: Final = 14
+
+# env: float32[ENV_FIELDS], light and sky. Colours are 0 to 255 and have three fields from the given one.
+ENV_HORIZON: Final = 0
+ENV_ZENITH: Final = 3
+ENV_LIGHT: Final = 6  # of an open face, 0 to 1
+ENV_SUN_X: Final = 7  # direction to the sun, which moves in the plane of x (east) and y
+ENV_SUN_Y: Final = 8
+ENV_GLOW: Final = 9  # of the sky around a low sun, 0 to 1
+ENV_CLEAR: Final = 10  # 1 in a clear sky, 0 in rain
+ENV_DRIFT: Final = 11  # of the clouds, in cells of their map
+ENV_CLOUD: Final = 12  # brightness of the clouds, 0 to 255
+ENV_FAR: Final = 13  # how far one sees, in blocks
+ENV_FOG: Final = 14  # where haze begins
+ENV_FOG_SLOPE: Final = 15  # 1 / the length over which it becomes full
+ENV_FIELDS: Final = 16
+
+# aim: int64[AIM_FIELDS], the targeted block.
+AIM_COLUMN: Final = 0  # x * Z + z of its reduced coordinates, -1 for none
+AIM_Y: Final = 1
+AIM_CRACK: Final = 2  # stage of breaking, 0 to 9, -1 for none
+AIM_OUTLINE: Final = 3  # whether to draw its outline
+AIM_OCCLUSION: Final = 4  # whether to darken corners (of every block)
+AIM_FIELDS: Final = 5
+
+CLOUD_HEIGHT: Final = F(92.0)
+_CLOUD_CELL: Final = F(1.0 / 10.0)
+_CLOUD_SIZE: Final = 64
+
+
+def _clouds() -> np.ndarray:
+    """A wrapping map of clouds, uint8[64, 64]: smooth noise above a threshold."""
+    rng = np.random.default_rng(12)
+    noise = np.zeros((_CLOUD_SIZE, _CLOUD_SIZE))
+    for scale, weight in ((8, 1.0), (4, 0.7), (2, 0.35)):
+        coarse = rng.random((_CLOUD_SIZE // scale, _CLOUD_SIZE // scale))
+        fine = coarse.repeat(scale, 0).repeat(scale, 1)
+        for axis in (0, 1):
+            fine = (np.roll(fine, scale // 2, axis) + fine) / 2
+        noise += weight * fine
+    return (noise > np.quantile(noise, 0.72)).astype(np.uint8)
+
+
+_CLOUDS: Final = _clouds()
+_FAST: Final = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
+
+
+@njit(**_FAST)
+def texel_at(tile, level, u, v):
+    """The packed texel of a tile at u, v in 0..1 (v downwards), at a level of detail."""
+    side = 16 >> level
+    column = min(max(np.int64(u * F(side)), 0), side - 1)
+    row = min(max(np.int64(v * F(side)), 0), side - 1)
+    return TEXELS[uint64(tile * TILE_TEXELS + _LEVEL_START[uint64(level)] + row * side + column)]
+
+
+@njit(**_FAST)
+def level_of(texels_per_pixel):
+    """The level of detail at which a pixel covers about one texel."""
+    return (
+        np.int64(texels_per_pixel > F(1.5))
+        + np.int64(texels_per_pixel > F(3.0))
+        + np.int64(texels_per_pixel > F(6.0))
+        + np.int64(texels_per_pixel > F(12.0))
+    )
+
+
+@njit(**_FAST)
+def _plant(ox, oy, oz, dx, dy, dz, x, y, z, tile, pixel):
+    """Meet the two crossed planes of a plant: (distance or -1, texel)."""
+    best = FAR_AWAY
+    texel = uint32(0)
+    lx, ly, lz = ox - F(x), oy - F(y), oz - F(z)
+    for plane in range(2):
+        # Plane 0 holds the points with x = z, plane 1 those with x + z = 1.
+        down = dx - dz if plane == 0 else dx + dz
+        if abs(down) < F(1e-6):
+            continue
+        t = (lz - lx) / down if plane == 0 else (ONE - lx - lz) / down
+        u, v = lx + dx * t, ly + dy * t
+        if t > F(0.02) and t < best and u >= ZERO and u < ONE and v >= ZERO and v < ONE:
+            # Thin blades are lost in the smaller levels, or fat; the first two do.
+            found = texel_at(tile, np.int64(t * pixel > F(2.5)), u, ONE - v)
+            if found >= uint32(0x80000000):
+                best, texel = t, found
+    return (best if texel else F(-1)), texel
+
+
+@njit(**_FAST)
+def _march(blocks, masks, size_x, size_z, height, ox, oy, oz, dx, dy, dz, limit, pixel, in_water):
+    """Walk one ray to the first texel that is not transparent.
+
+    Args:
+        blocks, masks: the world, flattened.
+        ox, oz: origin, shifted into [size, 2 * size), so that truncation rounds down.
+        oy: origin, at or above 0 and at or below the highest block's top (else the caller moves the origin).
+        dx, dy, dz: direction, not normalised and without zeros; distances come out in its length.
+        limit: where the ray leaves the fog or the slab of heights that holds blocks.
+        pixel: texels per distance that a pixel spans.
+        in_water: whether the origin is under water; then the water's surface is not noticed.
+
+    Returns:
+        Distance (``limit`` without a hit), hit (``HIT_*``), texel (0 without a hit), x, y, z of the block,
+        u, v on its face, and the distance at which water was entered (``FAR_AWAY``: not).
+    """
+    mask_x, mask_z = size_x - 1, size_z - 1
+    step_x = 1 if dx > ZERO else -1
+    step_z = 1 if dz > ZERO else -1
+    up = dy > ZERO
+    step_y = 1 if up else -1
+    inv_x, inv_y, inv_z = ONE / dx, ONE / dy, ONE / dz
+    delta_x, delta_z = abs(inv_x), abs(inv_z)
+    x, y_in, z = np.int64(ox), np.int64(oy), np.int64(oz)
+    next_x = (F(x + (1 if dx > ZERO else 0)) - ox) * inv_x
+    next_z = (F(z + (1 if dz > ZERO else 0)) - oz) * inv_z
+    keep = ~(_BIT << uint64(y_in))  # the cell that holds the eye is not looked at
+    in_first = True
+    t, side, wet = ZERO, HIT_SIDE_X, FAR_AWAY
+    while t < limit:
+        along_x = next_x < next_z
+        t_out = next_x if along_x else next_z
+        y_out = min(np.int64(max(oy + dy * min(t_out, limit), ZERO)), 63)
+        column = uint64((x & mask_x) * size_z + (z & mask_z))
+        low = min(y_in, y_out)
+        span = (_BIT << _BIT << uint64(max(y_in, y_out) - low)) - _BIT
+        mask = masks[column] & keep
+        if (mask >> uint64(low)) & span:
+            if (y_out - y_in) * step_y < 0:  # rounding put the end on the wrong side
+                y_out = y_in
+            base = column * uint64(height)
+            y = y_in
+            while True:
+                if (mask >> uint64(y)) & _BIT:
+                    block = np.int64(blocks[base + uint64(y)])
+                    if y == y_in and not in_first:
+                        t_hit, hit = t, side
+                    else:
+                        t_hit = (F(y if up else y + 1) - oy) * inv_y
+                        hit = HIT_BOTTOM if up else HIT_TOP
+                    if block == _WATER:
+                        if wet == FAR_AWAY and not in_water:
+                            wet = t_hit
+                    elif _CROSS[block]:
+                        tile = FACES[uint64(block * 4)]
+                        t_plant, texel = _plant(ox, oy, oz, dx, dy, dz, x, y, z, tile, pixel)
+                        if t_plant > ZERO and t_plant < limit:
+                            return t_plant, HIT_PLANT, texel, x, y, z, ZERO, ZERO, wet
+                    else:
+                        hx, hy, hz = ox + dx * t_hit, oy + dy * t_hit, oz + dz * t_hit
+                        if hit == HIT_SIDE_X:
+                            u, v, facing = hz - F(z), ONE - (hy - F(y)), abs(dx)
+                        elif hit == HIT_SIDE_Z:
+                            u, v, facing = hx - F(x), ONE - (hy - F(y)), abs(dz)
+                        else:
+                            u, v, facing = hx - F(x), hz - F(z), abs(dy)
+                        level = level_of(t_hit * pixel / (F(0.35) + F(0.65) * facing))
+                        texel = texel_at(FACES[uint64(block * 4 + hit)], level, u, v)
+                        if texel >= uint32(0x80000000):
+                            return t_hit, hit, texel, x, y, z, u, v, wet
+                if y == y_out:
+                    break
+                y += step_y
+        keep = _ALL
+        in_first = False
+        t = t_out
+        y_in = y_out
+        if along_x:
+            x += step_x
+            next_x += delta_x
+            side = HIT_SIDE_X
+        else:
+            z += step_z
+            next_z += delta_z
+            side = HIT_SIDE_Z
+    return limit, -1, uint32(0), 0, 0, 0, ZERO, ZERO, wet
+
+
+@njit(**_FAST)
+def _blocks_light(blocks, size_x, size_z, height, x, y, z):
+    if y < 0 or y >= height:
+        return 0
+    column = (x & (size_x - 1)) * size_z + (z & (size_z - 1))
+    return 1 if _OPAQUE[blocks[uint64(column * height + y)]] else 0
+
+
+@njit(**_FAST)
+def _corner(side_a, side_b, diagonal):
+    """Minecraft's ambient occlusion of a corner: 3 open, 0 closed."""
+    return F(0 if side_a + side_b == 2 else 3 - side_a - side_b - diagonal)
+
+
+@njit(**_FAST)
+def _occlusion(blocks, size_x, size_z, height, x, y, z, hit, u, v):
+    """How much of the light reaches a point of a face, 0.5 to 1, from the eight cells around the open cell before it.
+
+    ``x, y, z`` is that open cell; ``u, v`` the point on the face, along its two axes.
+    """
+    ux, uz, vy, vz = (0, 1, 1, 0) if hit == HIT_SIDE_X else ((1, 0, 1, 0) if hit == HIT_SIDE_Z else (1, 0, 0, 1))
+    left = _blocks_light(blocks, size_x, size_z, height, x - ux, y, z - uz)
+    right = _blocks_light(blocks, size_x, size_z, height, x + ux, y, z + uz)
+    near = _blocks_light(blocks, size_x, size_z, height, x, y - vy, z - vz)
+    far = _blocks_light(blocks, size_x, size_z, height, x, y + vy, z + vz)
+    a = _corner(left, near, _blocks_light(blocks, size_x, size_z, height, x - ux, y - vy, z - uz - vz))
+    b = _corner(right, near, _blocks_light(blocks, size_x, size_z, height, x + ux, y - vy, z + uz - vz))
+    c = _corner(left, far, _blocks_light(blocks, size_x, size_z, height, x - ux, y + vy, z - uz + vz))
+    d = _corner(right, far, _blocks_light(blocks, size_x, size_z, height, x + ux, y + vy, z + uz + vz))
+    open_corners = (a * (ONE - u) + b * u) * (ONE - v) + (c * (ONE - u) + d * u) * v
+    return F(0.5) + F(1.0 / 6.0) * open_corners
+
+
+@njit(**_FAST)
+def cover_light(tops, size_x, size_z, x, y, z):
+    """Light at an open cell: 1 under the sky, less the deeper below the highest block of its column."""
+    depth = F(tops[uint64((x & (size_x - 1)) * size_z + (z & (size_z - 1)))] - y)
+    return max(F(0.82) - F(0.03) * depth, F(0.16)) if depth >= ZERO else ONE
+
+
+@njit(**_FAST)
+def _sky(oy, ox, oz, dx, dy, dz, env):
+    """The colour of the sky in a direction: gradient, glow of the low sun, sun, moon and clouds."""
+    inv = ONE / F(math.sqrt(dx * dx + dy * dy + dz * dz))
+    dx, dy, dz = dx * inv, dy * inv, dz * inv
+    high = min(max(dy * F(2.2), ZERO), ONE)
+    r = env[ENV_HORIZON] + (env[ENV_ZENITH] - env[ENV_HORIZON]) * high
+    g = env[ENV_HORIZON + 1] + (env[ENV_ZENITH + 1] - env[ENV_HORIZON + 1]) * high
+    b = env[ENV_HORIZON + 2] + (env[ENV_ZENITH + 2] - env[ENV_HORIZON + 2]) * high
+    toward = dx * env[ENV_SUN_X] + dy * env[ENV_SUN_Y]
+    if env[ENV_GLOW] > ZERO:
+        east = max(dx * env[ENV_SUN_X], ZERO) * (ONE - high) * env[ENV_GLOW]
+        r, g, b = r + (F(236) - r) * east, g + (F(120) - g) * east, b + (F(52) - b) * east
+    across = dx * env[ENV_SUN_Y] - dy * env[ENV_SUN_X]
+    size = F(0.085) if toward > ZERO else F(0.06)
+    extent = max(abs(across), abs(dz)) / max(abs(toward), F(1e-3))
+    clear = env[ENV_CLEAR]
+    if extent < size:
+        r, g, b = (F(255), F(252), F(224)) if toward > ZERO else (F(214), F(220), F(232))
+    elif toward > ZERO and extent < F(0.3):
+        halo = (ONE - extent / F(0.3)) * F(0.35) * clear
+        r, g, b = r + (F(255) - r) * halo, g + (F(250) - g) * halo, b + (F(220) - b) * halo
+    if dy > F(0.03):
+        away = (CLOUD_HEIGHT - oy) / dy
+        if away > ZERO and away < F(420):
+            cx = np.int64(math.floor((ox + dx * away) * _CLOUD_CELL + env[ENV_DRIFT])) & (_CLOUD_SIZE - 1)
+            cz = np.int64(math.floor((oz + dz * away) * _CLOUD_CELL)) & (_CLOUD_SIZE - 1)
+            if _CLOUDS[uint64(cx), uint64(cz)]:
+                white = F(0.82) * (ONE - away / F(420))
+                bright = env[ENV_CLOUD]
+                r, g, b = r + (bright - r) * white, g + (bright - g) * white, b + (bright - b) * white
+    return r, g, b
+
+
+@njit(**_FAST)
+def _mark_target(r, g, b, u, v, t, crack, outline, pixel):
+    """Draw the cracks and the outline of the block that the player aims at."""
+    if crack >= 0 and _CRACKS[crack, uint64(min(v * F(16), F(15))), uint64(min(u * F(16), F(15)))]:
+        r, g, b = r * F(0.42), g * F(0.42), b * F(0.42)
+    if outline:
+        edge = max(F(0.012), F(0.07) * t * pixel)
+        if u < edge or u > ONE - edge or v < edge or v > ONE - edge:
+            r, g, b = r * F(0.3), g * F(0.3), b * F(0.3)
+    return r, g, b
+
+
+@njit(**_FAST)
+def _face_light(blocks, tops, size_x, size_z, height, hit, x, y, z, u, v, dx, dy, dz, t, occlusion):
+    """Light on a hit: direction of the face, cover overhead, and the corners around when near."""
+    if hit == HIT_PLANT:
+        return _FACE_LIGHT[HIT_PLANT] * cover_light(tops, size_x, size_z, x, y, z)
+    if hit == HIT_SIDE_X:
+        x += -1 if dx > ZERO else 1
+    elif hit == HIT_SIDE_Z:
+        z += -1 if dz > ZERO else 1
+    else:
+        y += -1 if dy > ZERO else 1
+    light = _FACE_LIGHT[uint64(hit)] * cover_light(tops, size_x, size_z, x, y, z)
+    if occlusion and t < F(24):
+        along = ONE - v if hit in (HIT_SIDE_X, HIT_SIDE_Z) else v
+        light *= _occlusion(blocks, size_x, size_z, height, x, y, z, hit, u, along)
+    return light
+
+
+@njit(**_FAST)
+def _under_water(r, g, b, path, env):
+    """Blend towards the colour of water over a path through it."""
+    share = min(F(0.45) + path * F(0.045), F(0.94))
+    return (
+        r + (F(22) * env[ENV_LIGHT] - r) * share,
+        g + (F(52) * env[ENV_LIGHT] - g) * share,
+        b + (F(140) * env[ENV_LIGHT] - b) * share,
+    )
+
+
+@njit(**_FAST)
+def _water_surface(r, g, b, ox, oz, dx, dz, wet, t, pixel, env):
+    """Lay the water's surface, met at ``wet``, over a colour that lies at ``t``."""
+    hx, hz = ox + dx * wet, oz + dz * wet
+    texel = texel_at(_WATER_TILE, level_of(wet * pixel * F(1.8)), hx - F(np.int64(hx)), hz - F(np.int64(hz)))
+    share = min(F(0.62) + (t - wet) * F(0.045), F(0.93))
+    light = env[ENV_LIGHT]
+    return (
+        r + (F(texel & uint32(255)) * light - r) * share,
+        g + (F((texel >> uint32(8)) & uint32(255)) * light - g) * share,
+        b + (F((texel >> uint32(16)) & uint32(255)) * light - b) * share,
+    )
+
+
+@njit(**_FAST)
+def _pixel(
+    blocks, masks, tops, size_x, size_z, height, top, ox, oy, oz, dx, dy, dz, pixel, in_water, surface, env, aim
+):
+    """Colour and distance of one ray."""
+    far = env[ENV_FAR]
+    dx = dx if abs(dx) > _TINY else _TINY
+    dy = dy if abs(dy) > _TINY else _TINY
+    dz = dz if abs(dz) > _TINY else _TINY
+    start = ZERO
+    limit = ((top if dy > ZERO else ZERO) - oy) / dy
+    if oy > top:  # above everything: only rays that go down meet the slab of blocks
+        start = (top - oy) / dy if dy < ZERO else FAR_AWAY
+        limit -= start
+    hit, wet, t = -1, FAR_AWAY, far
+    if start < far:
+        t, hit, texel, x, y, z, u, v, wet = _march(
+            blocks, masks, size_x, size_z, height,
+            ox + dx * start, oy + dy * start, oz + dz * start, dx, dy, dz,
+            min(limit, far - start), pixel, in_water,
+        )  # fmt: skip
+        t += start
+        wet += start
+    if hit < 0:
+        r, g, b = _sky(oy, ox, oz, dx, dy, dz, env)
+        t = far
+    else:
+        column = (x & (size_x - 1)) * size_z + (z & (size_z - 1))
+        light = env[ENV_LIGHT] * _face_light(
+            blocks, tops, size_x, size_z, height, hit, x, y, z, u, v, dx, dy, dz, t, aim[AIM_OCCLUSION]
+        )
+        if _GLOWS[blocks[uint64(column * height + y)]]:
+            light = ONE
+        light = max(light, F(0.04))
+        r = F(texel & uint32(255)) * light
+        g = F((texel >> uint32(8)) & uint32(255)) * light
+        b = F((texel >> uint32(16)) & uint32(255)) * light
+        if column == aim[AIM_COLUMN] and y == aim[AIM_Y] and hit != HIT_PLANT:
+            r, g, b = _mark_target(r, g, b, u, v, t, aim[AIM_CRACK], aim[AIM_OUTLINE], pixel)
+    if wet < t:
+        r, g, b = _water_surface(r, g, b, ox, oz, dx, dz, wet, t, pixel, env)
+    haze = (min(wet, t) - env[ENV_FOG]) * env[ENV_FOG_SLOPE]
+    if haze > ZERO and (hit >= 0 or wet < t):
+        haze = min(haze, ONE)
+        r += (env[ENV_HORIZON] - r) * haze
+        g += (env[ENV_HORIZON + 1] - g) * haze
+        b += (env[ENV_HORIZON + 2] - b) * haze
+    if in_water:
+        path = min(t, (surface - oy) / dy) if dy > ZERO else t
+        r, g, b = _under_water(r, g, b, path, env)
+    return r, g, b, t
+
+
+@njit(**_FAST)
+def draw_world(blocks, masks, tops, view, env, aim, out, depth):
+    """Draw the world as seen by ``view`` into every pixel of ``out``.
+
+    Args:
+        blocks: uint8[X, Z, Y]; masks: uint64[X, Z]; tops: int32[X, Z].
+        view: float32[VIEW_FIELDS], see ``set_view``.
+        env: float32[ENV_FIELDS], light and sky.
+        aim: int64[AIM_FIELDS], the targeted block and what to draw on it.
+        out: uint8[H, W, 3], written.
+        depth: float32[H, W], written: distance along the view axis, in blocks.
+    """
+    rows, columns = out.shape[0], out.shape[1]
+    size_x, size_z, height = blocks.shape
+    top = F(min(tops.max() + 2, height))  # a plant may stand on the highest block
+    flat_blocks, flat_masks, flat_tops = blocks.reshape(-1), masks.reshape(-1), tops.reshape(-1)
+    ox = view[VIEW_X] - F(math.floor(view[VIEW_X] / F(size_x)) * size_x) + F(size_x)
+    oz = view[VIEW_Z] - F(math.floor(view[VIEW_Z] / F(size_z)) * size_z) + F(size_z)
+    oy = max(view[VIEW_Y], F(0.01))
+    in_water, surface = eye_in_water(blocks, view)
+    tan_v, tan_h = view[VIEW_TAN_V], view[VIEW_TAN_H]
+    pixel = TWO * tan_v / F(rows) * F(16)
+    for j in range(rows):
+        v = (ONE - F(2 * j + 1) / F(rows)) * tan_v
+        row_x = view[VIEW_FORWARD] + view[VIEW_UP] * v
+        row_y = view[VIEW_FORWARD + 1] + view[VIEW_UP + 1] * v
+        row_z = view[VIEW_FORWARD + 2] + view[VIEW_UP + 2] * v
+        for i in range(columns):
+            u = (F(2 * i + 1) / F(columns) - ONE) * tan_h
+            r, g, b, t = _pixel(
+                flat_blocks, flat_masks, flat_tops, size_x, size_z, height, top, ox, oy, oz,
+                row_x + view[VIEW_RIGHT] * u, row_y, row_z + view[VIEW_RIGHT + 2] * u,
+                pixel, in_water, surface, env, aim,
+            )  # fmt: skip
+            out[j, i, 0] = np.uint8(min(r, F(255)))
+            out[j, i, 1] = np.uint8(min(g, F(255)))
+            out[j, i, 2] = np.uint8(min(b, F(255)))
+            depth[j, i] = t
+
+
+@njit(**_FAST)
+def eye_in_water(blocks, view):
+    """Whether the eye is under water, and the height of the surface above it."""
+    x = np.int64(math.floor(view[VIEW_X])) & (blocks.shape[0] - 1)
+    z = np.int64(math.floor(view[VIEW_Z])) & (blocks.shape[1] - 1)
+    y = np.int64(math.floor(view[VIEW_Y]))
+    if y < 0 or y >= blocks.shape[2] or blocks[x, z, y] != _WATER:
+        return False, ZERO
+    while y < blocks.shape[2] and blocks[x, z, y] == _WATER:
+        y += 1
+    surface = F(y)
+    return True, surface
+
+
+@njit(**_FAST)
+def set_view(x, y, z, yaw, pitch, tan_v, tan_h, view):
+    """Fill ``view`` for an eye at x, y, z that looks along yaw and pitch (degrees, as Minecraft has them)."""
+    sin_yaw, cos_yaw = math.sin(math.radians(yaw)), math.cos(math.radians(yaw))
+    sin_pitch, cos_pitch = math.sin(math.radians(pitch)), math.cos(math.radians(pitch))
+    view[VIEW_X], view[VIEW_Y], view[VIEW_Z] = x, y, z
+    view[VIEW_FORWARD] = -sin_yaw * cos_pitch
+    view[VIEW_FORWARD + 1] = -sin_pitch
+    view[VIEW_FORWARD + 2] = cos_yaw * cos_pitch
+    view[VIEW_RIGHT], view[VIEW_RIGHT + 1], view[VIEW_RIGHT + 2] = -cos_yaw, 0.0, -sin_yaw
+    view[VIEW_UP] = -sin_yaw * sin_pitch
+    view[VIEW_UP + 1] = cos_pitch
+    view[VIEW_UP + 2] = cos_yaw * sin_pitch
+    view[VIEW_TAN_V], view[VIEW_TAN_H] = tan_v, tan_h

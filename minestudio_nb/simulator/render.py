@@ -1,0 +1,242 @@
+"""Frames: the world, the mobs, the hand and the interface, drawn straight at the wanted size.
+
+The angle of view is Minecraft's at 640x360: 70 degrees high and 102.4 wide, whatever the size of the frame. A square
+frame is thus the wide one squeezed, which is what shrinking Minecraft's frame gives.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from minestudio_nb.errors import SimulatorError
+from minestudio_nb.simulator.boxes import draw_hand, draw_mobs
+from minestudio_nb.simulator.hud import draw_hud, hud_sheet
+from minestudio_nb.simulator.raymarch import (
+    AIM_COLUMN,
+    AIM_CRACK,
+    AIM_FIELDS,
+    AIM_OCCLUSION,
+    AIM_OUTLINE,
+    AIM_Y,
+    ENV_CLEAR,
+    ENV_CLOUD,
+    ENV_DRIFT,
+    ENV_FAR,
+    ENV_FIELDS,
+    ENV_FOG,
+    ENV_FOG_SLOPE,
+    ENV_GLOW,
+    ENV_HORIZON,
+    ENV_LIGHT,
+    ENV_SUN_X,
+    ENV_SUN_Y,
+    ENV_ZENITH,
+    VIEW_FIELDS,
+    F,
+    cover_light,
+    draw_world,
+    set_view,
+)
+from minestudio_nb.simulator.world import World
+
+FIELD_OF_VIEW: Final = 70.0
+"""Vertical angle of view in degrees (Minecraft's "Normal")."""
+TAN_V: Final = math.tan(math.radians(FIELD_OF_VIEW / 2))
+TAN_H: Final = TAN_V * 16.0 / 9.0
+
+DEFAULT_FAR: Final = 72.0
+"""How far one sees, in blocks."""
+OUTLINE_WIDTH: Final = 200
+"""Narrower frames show no outline around the targeted block: it would be thinner than a pixel."""
+
+# scene: float64[SCENE_FIELDS], all that a frame shows besides the world, the mobs and the inventory.
+SCENE_X: Final = 0
+SCENE_Y: Final = 1  # of the eye
+SCENE_Z: Final = 2
+SCENE_YAW: Final = 3  # degrees; 0 looks to +z (south), 90 to -x (west)
+SCENE_PITCH: Final = 4  # degrees, positive looks down
+SCENE_TIME: Final = 5  # time of day in ticks; 0 is sunrise, 6000 noon, 18000 midnight
+SCENE_RAIN: Final = 6  # 0 clear, more than 0: grey sky
+SCENE_NIGHT_VISION: Final = 7  # more than 0: as bright as noon
+SCENE_TARGET_X: Final = 8  # the block that the player aims at
+SCENE_TARGET_Y: Final = 9  # negative: none
+SCENE_TARGET_Z: Final = 10
+SCENE_BREAKING: Final = 11  # share of it that is broken; 0: no cracks
+SCENE_HELD: Final = 12  # item id in the hand, 0 for none
+SCENE_SWING: Final = 13  # progress of the arm's swing, 0 at rest, up to 1
+SCENE_SLOT: Final = 14  # selected slot of the hotbar, 0 to 8
+SCENE_HEALTH: Final = 15  # half hearts
+SCENE_FOOD: Final = 16  # half drumsticks
+SCENE_HURT: Final = 17  # more than 0: the frame reddens
+SCENE_FAR: Final = 18  # how far one sees, in blocks
+SCENE_HUD: Final = 19  # 0: neither hand nor interface
+SCENE_FIELDS: Final = 20
+
+_DAY_HORIZON: Final = np.array([184.0, 210.0, 255.0], np.float32)
+_DAY_ZENITH: Final = np.array([120.0, 167.0, 255.0], np.float32)
+_NIGHT_HORIZON: Final = np.array([11.0, 13.0, 24.0], np.float32)
+_NIGHT_ZENITH: Final = np.array([4.0, 5.0, 12.0], np.float32)
+_RAIN_SKY: Final = np.array([150.0, 156.0, 166.0], np.float32)
+_FAST: Final = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
+
+
+@njit(cache=True, nogil=True)
+def sun_angle(time):
+    """The sun's angle from the zenith as a share of the circle, 0 at noon (Minecraft 1.16, ``DimensionType``)."""
+    share = time / 24000.0 - 0.25
+    share -= math.floor(share)
+    return share + (0.5 - math.cos(share * math.pi) / 2.0 - share) / 3.0
+
+
+@njit(cache=True, nogil=True)
+def day_brightness(time):
+    """Light of the open sky at a time of day in ticks: 1 by day, 0 by night, with dawn and dusk between."""
+    return min(max(math.cos(sun_angle(time) * 2.0 * math.pi) * 2.0 + 0.5, 0.0), 1.0)
+
+
+@njit(**_FAST)
+def _set_env(scene, env):
+    """Fill ``env`` for a scene's time and weather."""
+    day = F(day_brightness(scene[SCENE_TIME]))
+    wet = F(0.75) if scene[SCENE_RAIN] > 0 else F(0.0)
+    for k in range(3):
+        horizon = _NIGHT_HORIZON[k] + (_DAY_HORIZON[k] - _NIGHT_HORIZON[k]) * day
+        zenith = _NIGHT_ZENITH[k] + (_DAY_ZENITH[k] - _NIGHT_ZENITH[k]) * day
+        grey = _RAIN_SKY[k] * max(day, F(0.1))
+        env[ENV_HORIZON + k] = horizon + (grey - horizon) * wet
+        env[ENV_ZENITH + k] = zenith + (grey - zenith) * wet
+    angle = sun_angle(scene[SCENE_TIME]) * 2.0 * math.pi
+    env[ENV_SUN_X], env[ENV_SUN_Y] = -math.sin(angle), math.cos(angle)
+    env[ENV_LIGHT] = 1.0 if scene[SCENE_NIGHT_VISION] > 0 else (0.24 + 0.76 * day) * (1.0 - 0.15 * wet)
+    env[ENV_GLOW] = max(1.0 - abs(math.cos(angle)) / 0.4, 0.0) * (1.0 - wet) * 0.9
+    env[ENV_CLEAR] = 1.0 - wet
+    env[ENV_CLOUD] = 40.0 + 215.0 * day - 60.0 * wet * day
+    env[ENV_DRIFT] = scene[SCENE_TIME] * 0.003
+    env[ENV_FAR] = scene[SCENE_FAR]
+    env[ENV_FOG] = scene[SCENE_FAR] * 0.6
+    env[ENV_FOG_SLOPE] = 1.0 / (scene[SCENE_FAR] * 0.4)
+
+
+@njit(cache=True, nogil=True)
+def _set_aim(scene, shape, occlusion, outline, aim):
+    """Fill ``aim`` for the targeted block of a scene."""
+    aim[AIM_OCCLUSION] = 1 if occlusion else 0
+    aim[AIM_COLUMN], aim[AIM_CRACK], aim[AIM_OUTLINE] = -1, -1, 0
+    if scene[SCENE_TARGET_Y] >= 0:
+        x = math.floor(scene[SCENE_TARGET_X]) & (shape[0] - 1)
+        z = math.floor(scene[SCENE_TARGET_Z]) & (shape[1] - 1)
+        aim[AIM_COLUMN] = x * shape[1] + z
+        aim[AIM_Y] = int(scene[SCENE_TARGET_Y])
+        aim[AIM_OUTLINE] = 1 if outline else 0
+        if scene[SCENE_BREAKING] > 0.0:
+            aim[AIM_CRACK] = min(int(scene[SCENE_BREAKING] * 10.0), 9)
+
+
+@njit(cache=True, nogil=True)
+def _redden(out):
+    """The flash of being hurt."""
+    for j in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            out[j, i, 0] = np.uint8(np.int32(out[j, i, 0]) * 3 // 4 + 56)
+            out[j, i, 1] = np.uint8(np.int32(out[j, i, 1]) * 3 // 4)
+            out[j, i, 2] = np.uint8(np.int32(out[j, i, 2]) * 3 // 4)
+
+
+@njit(**_FAST)
+def render_frame(blocks, masks, tops, mobs, inventory, scene, pixels, sprites, places, occlusion, out, depth):
+    """Draw one frame into ``out``.
+
+    Args:
+        blocks: uint8[X, Z, Y]; masks: uint64[X, Z]; tops: int32[X, Z], as in ``World``.
+        mobs: float64[E, 12]: kind (-1: none), x, y, z, yaw, health, ticks of the red flash, vx, vy, vz, phase of the
+            limbs, pitch. See ``boxes.draw_mobs``.
+        inventory: int32[slots, 2] of item id and count; the first nine rows are the hotbar.
+        scene: float64[SCENE_FIELDS].
+        pixels, sprites, places: of the ``HudSheet`` of the frame's size.
+        occlusion: whether to darken corners (ambient occlusion); costs about a tenth of the time.
+        out: uint8[H, W, 3], written.
+        depth: float32[H, W], workspace.
+    """
+    view = np.empty(VIEW_FIELDS, np.float32)
+    env = np.empty(ENV_FIELDS, np.float32)
+    aim = np.empty(AIM_FIELDS, np.int64)
+    x, y, z = scene[SCENE_X], scene[SCENE_Y], scene[SCENE_Z]
+    set_view(x, y, z, scene[SCENE_YAW], scene[SCENE_PITCH], TAN_V, TAN_H, view)
+    _set_env(scene, env)
+    _set_aim(scene, blocks.shape, occlusion, out.shape[1] >= OUTLINE_WIDTH, aim)
+    draw_world(blocks, masks, tops, view, env, aim, out, depth)
+    draw_mobs(tops, mobs, view, env, out, depth)
+    if scene[SCENE_HUD] > 0:
+        cell_x, cell_y, cell_z = math.floor(x), math.floor(y), math.floor(z)
+        cover = cover_light(tops.reshape(-1), tops.shape[0], tops.shape[1], cell_x, cell_y, cell_z)
+        light = max(F(cover) * env[ENV_LIGHT], F(0.12))
+        draw_hand(int(scene[SCENE_HELD]), scene[SCENE_SWING], light, F(TAN_V), F(TAN_H), env, out, depth)
+        if scene[SCENE_HURT] > 0:
+            _redden(out)
+        slot = int(scene[SCENE_SLOT])
+        draw_hud(pixels, sprites, places, inventory, slot, scene[SCENE_HEALTH], scene[SCENE_FOOD], out)
+
+
+def new_scene() -> NDArray[np.float64]:
+    """A scene at noon: full health and food, empty hand, first slot, no target."""
+    scene = np.zeros(SCENE_FIELDS)
+    scene[SCENE_TIME] = 6000.0
+    scene[SCENE_TARGET_Y] = -1.0
+    scene[SCENE_HEALTH] = scene[SCENE_FOOD] = 20.0
+    scene[SCENE_FAR] = DEFAULT_FAR
+    scene[SCENE_HUD] = 1.0
+    return scene
+
+
+class Renderer:
+    """Draws frames of one size; holds what a frame needs besides the state.
+
+    Args:
+        size: (width, height) in pixels.
+        occlusion: whether to darken corners; None: for frames at least ``OUTLINE_WIDTH`` wide.
+    """
+
+    def __init__(self, size: tuple[int, int], occlusion: bool | None = None) -> None:
+        width, height = size
+        if width < 16 or height < 16:
+            raise SimulatorError(f"A frame must be at least 16x16 pixels; got {width}x{height}.")
+        self.size = (width, height)
+        self.occlusion = width >= OUTLINE_WIDTH if occlusion is None else occlusion
+        self._depth = np.empty((height, width), np.float32)
+        self._sheet = hud_sheet(height, width)
+
+    def render(
+        self,
+        world: World,
+        mobs: NDArray[np.float64],
+        inventory: NDArray[np.int32],
+        scene: NDArray[np.float64],
+        out: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Draw a frame.
+
+        Args:
+            world: what stands.
+            mobs: float64[E, 12]; inventory: int32[slots, 2]; scene: float64[SCENE_FIELDS]: see ``render_frame``.
+            out: uint8[height, width, 3] to write to; None for a new array.
+
+        Returns:
+            ``out``.
+        """
+        if out is None:
+            out = np.empty((*self._depth.shape, 3), np.uint8)
+        elif out.shape != (*self._depth.shape, 3) or out.dtype != np.uint8:
+            raise SimulatorError(
+                f"This renderer draws uint8 frames of shape {(*self._depth.shape, 3)}; got {out.dtype} {out.shape}."
+            )
+        sheet = self._sheet
+        render_frame(
+            world.blocks, world.masks, world.tops, mobs, inventory, scene,
+            sheet.pixels, sheet.sprites, sheet.places, self.occlusion, out, self._depth,
+        )  # fmt: skip
+        return out
