@@ -1,0 +1,81 @@
+"""Writes the two reference pages that follow from the code: ``python docs/generate.py`` (or ``make docs``).
+
+``metrics.md`` comes from the catalogue of metrics, ``settings.md`` from the configuration's schema. A test compares.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+from minestudio_nb.config import field_specs
+from minestudio_nb.contracts.fields import FieldSpec
+from minestudio_nb.contracts.telemetry import METRICS, MetricSpec
+
+REDUCTIONS = {
+    "mean": "mean over the iteration, weighted by samples",
+    "sum": "sum over the iteration",
+    "max": "greatest of the iteration",
+    "min": "smallest of the iteration",
+    "last": "last of the iteration",
+}
+
+
+def metrics_page() -> str:
+    """``docs/metrics.md``."""
+    lines = [
+        "# Metrics",
+        "",
+        "One point per iteration, in `metrics.jsonl`, `session.metrics()`, the report and the exporters. A metric exists",
+        "only if it is declared in `minestudio_nb/contracts/telemetry.py`, from which this page is made (`make docs`).",
+        "A point lacks the metrics that nobody measured in its iteration.",
+        "",
+        "Every count and rate is in *steps*: one step is one decision of the policy, whatever the frame skip.",
+    ]
+    for group, specs in itertools.groupby(METRICS.values(), key=lambda spec: spec.name.split("/")[0]):
+        lines += ["", f"## {group}", "", "| metric | unit | one point is | meaning | what bad looks like |"]
+        lines += ["|---|---|---|---|---|", *(_metric_row(spec) for spec in specs)]
+    return "\n".join(lines) + "\n"
+
+
+def settings_page() -> str:
+    """``docs/settings.md``."""
+    lines = [
+        "# Settings",
+        "",
+        "Every key of a configuration, made from the schema (`make docs`). Keys are MineStudio's where MineStudio has",
+        "them. *Live* settings can be changed while a session runs: `session.set(key, value)` holds from the next",
+        "iteration on. [configuration.md](configuration.md) says how configurations are written and composed.",
+    ]
+    specs = field_specs().values()
+    for section, members in itertools.groupby(specs, key=lambda spec: spec.key.rpartition(".")[0]):
+        lines += ["", f"## {section or 'top level'}", "", "| key | default | range | unit | live | effect |"]
+        lines += ["|---|---|---|---|---|---|", *(_setting_row(spec) for spec in members)]
+    return "\n".join(lines) + "\n"
+
+
+def _metric_row(spec: MetricSpec) -> str:
+    return _row(f"`{spec.name}`", spec.unit, REDUCTIONS[spec.reduction], spec.help, spec.bad)
+
+
+def _setting_row(spec: FieldSpec) -> str:
+    name = spec.key.rpartition(".")[2]
+    effect = f"{spec.help} *Without effect here:* {spec.inert}" if spec.inert else spec.help
+    return _row(f"`{name}`", f"`{spec.default}`", spec.range_text, spec.unit, "yes" if spec.live else "", effect)
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+PAGES = {"metrics.md": metrics_page, "settings.md": settings_page}
+
+
+def main() -> None:
+    """Writes both pages beside this file."""
+    for name, page in PAGES.items():
+        (Path(__file__).parent / name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
