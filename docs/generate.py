@@ -26,9 +26,9 @@ def metrics_page() -> str:
     lines = [
         "# Metrics",
         "",
-        "One point per iteration, in `metrics.jsonl`, `session.metrics()`, the report and the exporters. A metric exists",
-        "only if it is declared in `minestudio_nb/contracts/telemetry.py`, from which this page is made (`make docs`).",
-        "A point lacks the metrics that nobody measured in its iteration.",
+        "One point per iteration, in `metrics.jsonl`, `session.metrics()`, the report and the exporters. A metric",
+        "exists only if it is declared in `minestudio_nb/contracts/telemetry.py`, from which this page is made",
+        "(`make docs`). A point lacks the metrics that nobody measured in its iteration.",
         "",
         "Every count and rate is in *steps*: one step is one decision of the policy, whatever the frame skip.",
     ]

@@ -25,7 +25,7 @@ from typing import Any, Generic, TypeVar
 from minestudio_nb.contracts.fields import nearest_hint
 from minestudio_nb.contracts.fragments import EpisodeSummary
 from minestudio_nb.contracts.telemetry import METRICS, Event, MetricBatch, Stat, merge_batches
-from minestudio_nb.telemetry.cpu import ProcessTrees
+from minestudio_nb.telemetry.cpu import ProcessTrees, ResourceUse
 from minestudio_nb.telemetry.exporters import Exporter, ExporterThread
 from minestudio_nb.telemetry.files import JsonLinesFile, RunFiles, read_json_lines
 
@@ -37,6 +37,9 @@ RETURN_WINDOW = 50
 """Usual number of episodes in ``episode/return_window``."""
 POINTS_KEPT, EVENTS_KEPT, EPISODES_KEPT = 10_000, 2_000, 5_000
 """Sizes of the ring buffers; a point takes about 3 KB. What left them is still in the files."""
+
+SAMPLE_SECONDS = 1.0
+"""Least time between two looks at CPU time and memory."""
 
 Point = Mapping[str, Any]
 """One closed iteration: ``iteration``, ``time`` (Unix seconds), ``env_steps`` (total), ``values`` (name -> float)."""
@@ -86,7 +89,7 @@ class Hub:
     Args:
         files: where ``metrics.jsonl``, ``events.jsonl`` and ``episodes.jsonl`` go; None keeps everything in memory.
         exporters: further receivers of points and events; they run on a thread of their own.
-        processes: whose CPU time and memory each point shows.
+        processes: whose CPU time and memory the points show, at most one point a second.
         window: episodes in ``episode/return_window``.
     """
 
@@ -108,6 +111,7 @@ class Hub:
         self._closed_at = math.nan
         self._warned: set[str] = set()
         self._processes = processes
+        self._sampled_at = -math.inf
         self._files: dict[str, JsonLinesFile] = {}
         if files is not None:
             paths = {"metrics": files.metrics, "events": files.events, "episodes": files.episodes}
@@ -145,10 +149,11 @@ class Hub:
 
     def iteration(self, iteration: int, batch: MetricBatch) -> None:
         """Merges ``batch`` and closes iteration ``iteration``: one point, with all that was added since the last."""
+        use = self._sample_processes()
         with self._lock:
             self._merge(batch)
             now = time.time()
-            self._derive(now)
+            self._derive(now, use)
             values = {name: self._open[name].value(METRICS[name].reduction) for name in METRICS if name in self._open}
             point = {"iteration": iteration, "time": now, "env_steps": self._env_steps, "values": values}
             self._open, self._open_episodes, self._closed_at = {}, [], now
@@ -205,7 +210,6 @@ class Hub:
         with self._lock:
             return self._env_steps + self._open_steps()
 
-    @property
     def last_point(self) -> Point | None:
         """The newest point, or None before the first iteration closed."""
         with self._lock:
@@ -219,7 +223,14 @@ class Hub:
                 file.close()
             self._files = {}
 
-    # Inside; all of it is called with the lock held.
+    # Inside; from here on all is called with the lock held, but for the first.
+
+    def _sample_processes(self) -> ResourceUse | None:
+        """Looking at many processes takes milliseconds: not under the lock, and not for every short iteration."""
+        if self._processes is None or time.monotonic() - self._sampled_at < SAMPLE_SECONDS:
+            return None
+        self._sampled_at = time.monotonic()
+        return self._processes.sample()
 
     def _merge(self, batch: Mapping[str, Stat]) -> None:
         known = {name: stat for name, stat in batch.items() if name in METRICS}
@@ -230,7 +241,7 @@ class Hub:
             )
         self._open = merge_batches([self._open, known])
 
-    def _derive(self, now: float) -> None:
+    def _derive(self, now: float, use: ResourceUse | None) -> None:
         """Adds the metrics that only the hub can know."""
         steps = self._open_steps()
         self._env_steps += steps
@@ -244,8 +255,7 @@ class Hub:
                 derived.append(("episode/count", 1))
         if self._window:
             derived.append(("episode/return_window", sum(self._window) / len(self._window)))
-        if self._processes is not None:
-            use = self._processes.sample()
+        if use is not None:
             derived.append(("system/cpu_seconds_total", use.cpu_seconds))
             derived.append(("system/memory_bytes", use.memory_bytes))
         for name, value in derived:

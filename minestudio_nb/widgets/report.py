@@ -306,7 +306,7 @@ def summary_facts(points: Sequence[Point], minutes_of_training: float | None = N
     """The facts that points alone tell: iterations, env steps, training time, speed, CPU time, memory."""
     if not points:
         return []
-    last, values = points[-1], points[-1]["values"]
+    last = points[-1]
     seconds = minutes_of_training * 60 if minutes_of_training is not None else last["time"] - points[0]["time"]
     facts = [
         Fact("iterations", number(last["iteration"])),
@@ -317,6 +317,7 @@ def summary_facts(points: Sequence[Point], minutes_of_training: float | None = N
     if speeds:
         facts.append(Fact("env steps/s", number(round(sorted(speeds)[len(speeds) // 2])), "median"))
     for metric, label in (("system/cpu_seconds_total", "CPU time"), ("system/memory_bytes", "memory")):
-        if metric in values:
-            facts.append(Fact(label, with_unit(values[metric], METRICS[metric].unit)))
+        _, values = series(points, metric)
+        if values:
+            facts.append(Fact(label, with_unit(values[-1], METRICS[metric].unit)))
     return facts

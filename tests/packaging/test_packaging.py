@@ -120,7 +120,7 @@ def test_python_in_the_texts_compiles(text: Path) -> None:
         ("minestudio_nb.widgets.report", ("ray", "torch", "IPython")),
         ("minestudio_nb.widgets.terminal", ("ray", "torch", "matplotlib")),
         ("minestudio_nb.widgets.session_html", ("ray", "torch", "matplotlib")),
-        ("minestudio_nb.widgets.video", ("ray", "torch", "matplotlib")),
+        ("minestudio_nb.telemetry.video", ("ray", "torch", "matplotlib")),
     ],
 )
 def test_importing_stays_light(module: str, forbidden: tuple[str, ...]) -> None:

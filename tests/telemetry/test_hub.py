@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import threading
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from minestudio_nb.contracts.fragments import EpisodeSummary, StreamId
 from minestudio_nb.contracts.telemetry import METRICS, Event, MetricBatch
 from minestudio_nb.errors import TelemetryError
 from minestudio_nb.runs import RunDirectory
-from minestudio_nb.telemetry import Hub, Recorder, read_history
+from minestudio_nb.telemetry import Hub, ProcessTrees, Recorder, read_history
 
 
 def batch(**values: float) -> MetricBatch:
@@ -169,7 +170,7 @@ def test_an_undeclared_metric_becomes_one_event_and_the_rest_is_kept() -> None:
         hub.iteration(k, {"ppo/los": stat, "ppo/loss": stat})
     (event,) = hub.news().events
     assert event.severity == "warning" and "did you mean 'ppo/loss'" in event.message
-    assert hub.last_point is not None and hub.last_point["values"]["ppo/loss"] == 1.0
+    assert hub.last_point()["values"]["ppo/loss"] == 1.0
 
 
 def test_a_disk_that_refuses_is_told_once_and_loses_nothing(run: RunDirectory) -> None:
@@ -223,4 +224,14 @@ def test_every_metric_of_the_catalogue_can_be_recorded() -> None:
         recorder.add(name, 1.0)
     hub = Hub()
     hub.iteration(1, recorder.flush())
-    assert hub.last_point is not None and set(METRICS) - set(hub.last_point["values"]) == set()
+    assert set(hub.last_point()["values"]) == set(METRICS)
+
+
+def test_points_show_the_processes_about_once_a_second() -> None:
+    hub = Hub(processes=ProcessTrees([os.getpid()]))
+    assert hub.last_point() is None
+    hub.iteration(1, {})
+    hub.iteration(2, {})
+    first, second = (point["values"] for point in hub.news().points)
+    assert first["system/cpu_seconds_total"] > 0 and first["system/memory_bytes"] > 1e7
+    assert "system/memory_bytes" not in second
