@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,8 +37,8 @@ def env_seed(seed: int, worker: int, index: int, held_out: bool = False, restart
 class EnvFactory:
     """Builds the environments of one rollout worker. ``factory(i)`` is the i-th; it pickles, so processes can call it.
 
-    ``source`` is a recipe from the configuration, an ``env_config`` mapping, or a function that takes those of ``index``,
-    ``seed`` and ``held_out`` that it names, or just one positional argument, the index.
+    ``source`` is a recipe from the configuration, an ``env_config`` mapping, or a function that takes those of
+    ``index``, ``seed`` and ``held_out`` that it names, or just one positional argument, the index.
     """
 
     source: GeneratorSpec | Mapping[str, Any] | Callable[..., Any]
@@ -121,16 +122,13 @@ class EnvFactory:
 
 
 def _call(function: Callable[..., Any], index: int, seed: int, held_out: bool) -> Any:
-    import inspect
-
     known = {"index": index, "seed": seed, "held_out": held_out}
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
         return function(index)
-    required = [
-        p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    required = [p for p in parameters if p.default is p.empty and p.kind in positional]
     if len(required) == 1 and required[0].name not in known:
         return function(index)
     return call_with_known(function, known)

@@ -1,7 +1,7 @@
 """The process that holds one environment: ``python -m minestudio_nb.environments.entry SOCKET MEMORY PARENT``.
 
-It talks with its rollout worker over a socket and shows observations in shared memory. Messages are pickled tuples whose
-first item says what they are, but for the two that are sent at every step: :data:`STEP_NOW` and :data:`STEPPED`.
+It talks with its rollout worker over a socket and shows observations in shared memory. Messages are pickled tuples
+whose first item says what they are, but for the two that are sent at every step: :data:`STEP_NOW` and :data:`STEPPED`.
 The process ends when its parent does, however that happens. It imports neither torch nor Ray.
 """
 

@@ -42,10 +42,10 @@ _ALIGNMENT = 64
 class EnvArrays:
     """What ``n`` environments show and are told, as arrays over one buffer, which may be shared between processes.
 
-    ``obs[key]`` and ``final_obs[key]`` have shape ``(n, *box.shape)``; ``actions`` int64 ``(n, K)``; ``rewards`` float32
-    ``(n,)``; ``terminated``, ``truncated`` bool ``(n,)``; ``phase`` and ``record`` uint8 ``(n,)``; ``phase_since``
-    float64 ``(n,)`` in seconds of ``time.monotonic``. An environment writes only its own row, and only between being
-    told to step and its answer.
+    ``obs[key]`` and ``final_obs[key]`` have shape ``(n, *box.shape)``; ``actions`` int64 ``(n, K)``; ``rewards``
+    float32 ``(n,)``; ``terminated``, ``truncated`` bool ``(n,)``; ``phase`` and ``record`` uint8 ``(n,)``;
+    ``phase_since`` float64 ``(n,)`` in seconds of ``time.monotonic``. An environment writes only its own row, and only
+    between being told to step and its answer.
     """
 
     obs: dict[str, npt.NDArray[Any]]
@@ -107,7 +107,7 @@ class StepCost:
     wall_seconds: float
     cpu_seconds: float
     waits: float
-    """Voluntary context switches per step: near 0 for pure computation, 1 or more for a step that sleeps or reads a socket."""
+    """Voluntary context switches per step: near 0 for computation, 1 or more where it sleeps or reads a socket."""
     trusted: bool
     """Whether the environment's class is gymnasium's or this package's."""
 
@@ -125,8 +125,8 @@ class EnvSlot:
     slot.reset()                      # arrays.obs[...][index] is the first observation
     end = slot.step()                 # acts on arrays.actions[index]; an EpisodeEnd where an episode ended
 
-    After an episode's end ``arrays.obs`` already shows the next episode's first observation, and ``arrays.final_obs`` the
-    last one of a truncated episode. Exceptions of the environment's code pass through.
+    After an episode's end ``arrays.obs`` already shows the next episode's first observation, and ``arrays.final_obs``
+    the last one of a truncated episode. Exceptions of the environment's code pass through.
     """
 
     def __init__(
@@ -170,11 +170,12 @@ class EnvSlot:
         assert self.spec is not None
         self._single = None if self.spec.obs.is_dict else self._obs[SINGLE_KEY]
 
-    def reset(self) -> None:
-        """Begins an episode; the first one of this slot's life with its own seed."""
+    def reset(self, seed: int | None = None) -> None:
+        """Begins an episode; the first one of this slot's life with its own seed, unless ``seed`` is given."""
         arrays = self._get_arrays()
         self._phase(RESET)
-        observation, _ = self.env.reset(seed=self._seed) if self._seed is not None else self.env.reset()
+        seed = self._seed if seed is None else seed
+        observation, _ = self.env.reset(seed=seed) if seed is not None else self.env.reset()
         self._seed = None
         if not self._checked:
             self._check(observation)
@@ -187,8 +188,11 @@ class EnvSlot:
                 self.env.start_trace()
         self._phase(IDLE)
 
-    def step(self) -> EpisodeEnd | None:
-        """One decision: acts on ``arrays.actions[index]`` and writes what came of it."""
+    def step(self, start_next: bool = True) -> EpisodeEnd | None:
+        """One decision: acts on ``arrays.actions[index]`` and writes what came of it.
+
+        With ``start_next`` False the caller resets after an episode's end, and nothing is rebuilt.
+        """
         arrays, index = self._get_arrays(), self.index
         self._phase(STEP)
         assert self.spec is not None
@@ -207,6 +211,8 @@ class EnvSlot:
         if truncated:
             self._write(observation, self._final)
         end = self._end(info)
+        if not start_next:
+            return end
         age = time.monotonic() - self._built_at
         if self._restart_interval is not None and age > self._restart_interval:
             self.close()

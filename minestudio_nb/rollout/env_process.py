@@ -31,8 +31,8 @@ SPAWN_SECONDS = 60.0
 class EnvProcess:
     """One child process, its socket, and what wakes us when it dies.
 
-    ``spawner`` has one thread that must live as long as the child may: Linux kills the child when that thread ends, which
-    is how a child dies with a worker that was killed.
+    ``spawner`` has one thread that must live as long as the child may: Linux kills the child when that thread ends,
+    which is how a child dies with a worker that was killed.
     """
 
     def __init__(self, spawner: ThreadPoolExecutor, python: str | None, memory: int, start: dict[str, Any]) -> None:
@@ -105,13 +105,13 @@ class EnvProcess:
 
 def _descendants(pid: int) -> list[psutil.Process]:
     try:
-        return psutil.Process(pid).children(recursive=True)
+        return list(psutil.Process(pid).children(recursive=True))
     except psutil.Error:
         return []
 
 
 def _environment() -> dict[str, str]:
-    """One thread for numeric libraries in an environment, unless the user says otherwise; and this package importable."""
+    """This package importable, and one thread for numeric libraries unless the user says otherwise."""
     package = str(Path(minestudio_nb.__file__).resolve().parent.parent)
     paths = [package, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     threads = {

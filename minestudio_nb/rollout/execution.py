@@ -26,7 +26,7 @@ def start_pool(
     limits: RestartLimits,
     stop: threading.Event,
 ) -> tuple[EnvPool, list[Event]]:
-    """The started environments of one worker where ``worker_config.execution`` says, and what there is to tell about it.
+    """The started environments of one worker, where ``worker_config.execution`` says, and what there is to tell of it.
 
     Raises:
         EnvStartError: see :meth:`EnvPool.start`; nothing is left running then.
@@ -38,9 +38,9 @@ def start_pool(
     slots: list[EnvSlot] = []
     execution, reason, data = settings.execution, "worker_config.execution says so", {}
     if execution == "auto":
-        execution, reason, cost, slots = _decide(factory, deadlines, limits, timeout)
+        execution, reason, cost, slots = _decide(factory, deadlines, limits, timeout, interval)
         data = _numbers(cost)
-    pool: InWorkerPool | ProcessPool
+    pool: EnvPool
     if execution == "in_worker":
         pool = InWorkerPool(factory, count, interval, limits, stop, slots)
     else:
@@ -54,13 +54,19 @@ def start_pool(
     message = f"{count} environments of worker {worker} run {place}: {reason}."
     events = [Event("execution", message, source=f"worker {worker}", data={"execution": execution, **data})]
     for fault in pool.start_faults:
-        text = f"Environment {fault.index} of worker {worker} failed while it started, and was started again: {fault.cause}."
+        text = (
+            f"Environment {fault.index} of worker {worker} failed at its start, and was started again: {fault.cause}."
+        )
         events.append(Event("env_restart", text, "warning", f"worker {worker} / env {fault.index}"))
     return pool, events
 
 
 def _decide(
-    factory: EnvFactory, deadlines: Deadlines, limits: RestartLimits, timeout: float
+    factory: EnvFactory,
+    deadlines: Deadlines,
+    limits: RestartLimits,
+    timeout: float,
+    restart_interval: float | None,
 ) -> tuple[str, str, StepCost | None, list[EnvSlot]]:
     """Where to run, why, the measured cost, and an environment that was built for it and can be used."""
     if factory.kind == "minecraft":
@@ -73,7 +79,7 @@ def _decide(
             return "processes", "the environment's code is a user's, which may hang or crash", cost, []
         slots = []
     else:
-        slots = [EnvSlot(factory, 0, factory.seed_of(0), factory.task)]
+        slots = [EnvSlot(factory, 0, factory.seed_of(0), factory.task, restart_interval)]
         cost = _measure_here(slots[0], factory)
     text = f"a step takes {1000 * cost.wall_seconds:.2f} ms, of which {1000 * cost.cpu_seconds:.2f} ms are computation"
     if cost.is_waiting:

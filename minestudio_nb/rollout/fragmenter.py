@@ -38,7 +38,7 @@ class Fragmenter:
         self._final: list[list[tuple[int, dict[str, npt.NDArray[Any]]]]] = [[] for _ in range(n)]
         self._state: list[tuple[npt.NDArray[Any], ...]] = [() for _ in range(n)]
         self._task = [spec.task] * n
-        self._first_now = np.ones(n, np.bool_)
+        self._first_now: npt.NDArray[np.bool_] = np.ones(n, np.bool_)
         self._actions = np.zeros((n, t, spec.action.size), np.int64)
         self._rewards = np.zeros((n, t), np.float32)
         self._log_probs = np.zeros((n, t), np.float32)
@@ -59,7 +59,7 @@ class Fragmenter:
 
     def needs_state(self, ids: Ids) -> npt.NDArray[np.bool_]:
         """Which of ``ids`` begin a fragment with their next step, and so need ``states`` in :meth:`begin`."""
-        return self._position[ids] == 0
+        return np.equal(self._position[ids], 0)
 
     def begin(
         self,
@@ -92,7 +92,7 @@ class Fragmenter:
         self._versions[ids, position] = version
 
     def finish(self, ids: Ids, arrays: EnvArrays) -> list[Fragment]:
-        """Keeps the answers of environments ``ids`` from ``arrays``, and returns the fragments that are now complete."""
+        """Keeps the answers of environments ``ids`` from ``arrays``; returns the fragments that are now complete."""
         position = self._position[ids]
         terminated, truncated = arrays.terminated[ids], arrays.truncated[ids]
         self._rewards[ids, position] = arrays.rewards[ids]

@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.environments.build import EnvFactory
 from minestudio_nb.environments.slot import EnvArrays, EnvSlot
 from minestudio_nb.errors import EnvStartError
-from minestudio_nb.rollout.pool import EnvFault, Outcome, RestartLimits, RestartRecord
+from minestudio_nb.rollout.pool import EnvFault, Outcome, PoolKind, RestartLimits, RestartRecord
 
 __all__ = ["InWorkerPool"]
 
@@ -29,7 +29,7 @@ class InWorkerPool:
     ``slots`` may hold environments that were built before, to measure them. ``stop`` ends the wait for a restart early.
     """
 
-    kind: Literal["in_worker"] = "in_worker"
+    kind: PoolKind = "in_worker"
 
     def __init__(
         self,

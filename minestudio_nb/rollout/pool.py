@@ -14,7 +14,9 @@ from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.environments.slot import EnvArrays, EpisodeEnd
 from minestudio_nb.errors import CrashLoopError
 
-__all__ = ["Deadlines", "EnvFault", "EnvPool", "Outcome", "RestartLimits", "RestartRecord"]
+__all__ = ["Deadlines", "EnvFault", "EnvPool", "Outcome", "PoolKind", "RestartLimits", "RestartRecord"]
+
+PoolKind = Literal["in_worker", "processes"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class EnvPool(Protocol):
     outcome = pool.collect(limit, timeout)      # empty after ``timeout`` seconds
     """
 
-    kind: Literal["in_worker", "processes"]
+    kind: PoolKind
     spec: EnvSpec
     arrays: EnvArrays
     start_faults: list[EnvFault]

@@ -23,7 +23,7 @@ from minestudio_nb.environments.entry import STEP_NOW, STEPPED
 from minestudio_nb.environments.slot import RESET, START, EnvArrays, EpisodeEnd, StepCost
 from minestudio_nb.errors import CrashLoopError, EnvCrashError, EnvStartError
 from minestudio_nb.rollout.env_process import EnvProcess
-from minestudio_nb.rollout.pool import Deadlines, EnvFault, Outcome, RestartLimits, RestartRecord
+from minestudio_nb.rollout.pool import Deadlines, EnvFault, Outcome, PoolKind, RestartLimits, RestartRecord
 
 __all__ = ["ProcessPool"]
 
@@ -49,11 +49,11 @@ class _Member:
 class ProcessPool:
     """An :class:`EnvPool` of child processes over shared memory.
 
-    Observations, rewards, flags and actions are in one anonymous shared memory that vanishes with the last process that has
-    it, however that ends. A step costs one small message each way; waiting is one epoll with the next deadline.
+    Observations, rewards, flags and actions are in one anonymous shared memory that vanishes with the last process that
+    has it, however that ends. A step costs one small message each way; waiting is one epoll with the next deadline.
     """
 
-    kind: Literal["processes"] = "processes"
+    kind: PoolKind = "processes"
 
     def __init__(
         self,
@@ -188,7 +188,7 @@ class ProcessPool:
         self._enforce_deadlines()
 
     def _read(self, member: _Member, source: Any) -> None:
-        """Takes one message, or notices a death; ``source`` is the socket, or the descriptor that tells of the death."""
+        """Takes one message, or notices a death; ``source`` is the socket or the descriptor that tells of the death."""
         process = member.process
         if process is None or source not in (process.connection, process.died):
             return  # ended by an event that was handled just before

@@ -41,15 +41,15 @@ REPORT_SECONDS = 1.0
 
 
 class RolloutWorker:
-    """Collects fragments. One thread calls ``start``, ``run`` and ``collect_round``; the other methods are for any thread. ::
+    """Collects fragments. One thread calls ``start``, ``run`` and ``collect_round``; the rest is for any thread. ::
 
     worker = RolloutWorker(index, config, env_source, policy_factory, sink, weights, telemetry, seed)
     spec = worker.start(timeout)      # all environments show a first observation
     worker.run()                      # until the sink says stop, or stop() is called
     worker.close()
 
-    ``weights`` is looked at between two batches only, so each step carries the version, log-probability and value of the
-    weights that produced it.
+    ``weights`` is looked at between two batches only, so each step carries the version, log-probability and value of
+    the weights that produced it.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class RolloutWorker:
         self._go.set()
 
     def pause(self) -> None:
-        """Lets no environment step from the next batch on. Answers that come meanwhile are kept, and no deadline passes."""
+        """Lets no environment step from the next batch on. Answers that come meanwhile count as come in time."""
         self._go.clear()
 
     def resume(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -32,7 +33,7 @@ def reward_of(count: np.ndarray, action: np.ndarray) -> float:
 
 
 class CountingEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
-    """``obs["count"]`` is float32 ``[environment, life, episode, step]``; ``obs["image"]`` uint8, full of the step number.
+    """``obs["count"]`` is float32 ``[environment, life, episode, step]``; ``obs["image"]`` uint8, full of the step.
 
     ``life`` comes from the seed of the first reset, so that an environment that was rebuilt shows another one.
     """
@@ -96,7 +97,7 @@ def check_fragments(
         for part in parts:
             _check_inside(part)
             _check_policy(part, known, fixed=marks is not None)
-        for before, after in zip(parts, parts[1:], strict=False):
+        for before, after in itertools.pairwise(parts):
             _check_border(before, after)
     return streams
 

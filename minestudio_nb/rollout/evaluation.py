@@ -1,0 +1,171 @@
+"""How good a policy is: whole episodes on seeds that training never sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from minestudio_nb.contracts.fragments import StreamId
+from minestudio_nb.contracts.generators import GeneratorSpec
+from minestudio_nb.environments.build import EnvFactory, env_seed
+from minestudio_nb.environments.slot import RECORD, EnvArrays, EnvSlot, EpisodeEnd
+from minestudio_nb.policies.base import MinePolicy
+from minestudio_nb.rollout.viewing import RecordedEpisode, image_key
+
+__all__ = ["Evaluation", "evaluate"]
+
+EVALUATOR = -1 & 0xFFFF
+"""Worker number of evaluations, so that their seeds are nobody else's."""
+
+
+@dataclass
+class Evaluation:
+    """One item per episode, in the order of ``seeds``; ``recordings`` are the first that were asked for."""
+
+    returns: list[float] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=list)
+    recordings: list[RecordedEpisode] = field(default_factory=list)
+
+
+@torch.inference_mode()
+def evaluate(
+    policy: MinePolicy | None,
+    env_source: GeneratorSpec | Mapping[str, Any] | Callable[..., Any],
+    episodes: int,
+    deterministic: bool = False,
+    seed: int = 0,
+    random_policy: bool = False,
+    record: int = 0,
+    num_envs: int = 8,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Evaluation:
+    """Plays ``episodes`` episodes, episode i always with the same held-out seed, several environments at once.
+
+    Args:
+        policy: acts in every environment; may be None with ``random_policy``, which draws actions uniformly.
+        env_source: as for :class:`~minestudio_nb.environments.build.EnvFactory`.
+        deterministic: take the most probable action instead of a random one.
+        seed: of the episodes and of the actions; equal seeds give equal results for any ``num_envs`` where the
+            policy is deterministic.
+        record: the first that many episodes are recorded.
+        should_stop: looked at between two batches; what is finished then is returned.
+
+    Raises:
+        ValueError: neither a policy nor ``random_policy`` was given.
+    """
+    if policy is None and not random_policy:
+        raise ValueError("evaluate() needs a policy, or random_policy=True.")
+    factory = EnvFactory(env_source, seed, EVALUATOR, held_out=True)
+    count = max(1, min(num_envs, episodes))
+    slots = [EnvSlot(factory, index, 0, factory.task) for index in range(count)]
+    try:
+        return _Run(policy, slots, episodes, deterministic, seed, random_policy, record).play(should_stop)
+    finally:
+        for slot in slots:
+            slot.close()
+
+
+class _Run:
+    """Environment e plays the episodes e, e + n, e + 2n, ..."""
+
+    def __init__(
+        self,
+        policy: MinePolicy | None,
+        slots: list[EnvSlot],
+        episodes: int,
+        deterministic: bool,
+        seed: int,
+        random_policy: bool,
+        record: int,
+    ) -> None:
+        self._policy = None if random_policy else policy
+        self._slots = slots
+        self._count = len(slots)
+        self._deterministic = deterministic
+        self._record = record
+        specs = [slot.build() for slot in slots]
+        self._spec = specs[0]
+        self._arrays = EnvArrays.over(bytearray(EnvArrays.nbytes(specs[0], self._count)), specs[0], self._count)
+        self._seeds = [env_seed(seed, EVALUATOR, episode, held_out=True) for episode in range(episodes)]
+        self._device = torch.device("cpu") if self._policy is None else self._policy.device
+        self._generator = torch.Generator(self._device).manual_seed(seed)
+        self._random = np.random.default_rng(seed)
+        self._state = [] if self._policy is None else list(self._policy.initial_state(self._count))
+        self._key = image_key(self._spec.obs)
+        self._results: dict[int, tuple[float, int]] = {}
+        self._recordings: dict[int, RecordedEpisode] = {}
+        self._playing: dict[int, int] = {}
+        self._first = np.ones(self._count, np.bool_)
+        self._returns = np.zeros(self._count)
+        self._lengths = np.zeros(self._count, np.int64)
+
+    def play(self, should_stop: Callable[[], bool]) -> Evaluation:
+        for env, slot in enumerate(self._slots):
+            slot.attach(self._arrays)
+            self._begin(env, env)
+        while self._playing and not should_stop():
+            self._arrays.actions[:] = self._act()
+            for env, episode in list(self._playing.items()):
+                self._keep_frame(episode, env)
+                end = self._slots[env].step(start_next=False)
+                self._account(env, episode, end)
+        finished = sorted(self._results)
+        return Evaluation(
+            [self._results[episode][0] for episode in finished],
+            [self._results[episode][1] for episode in finished],
+            [self._seeds[episode] for episode in finished],
+            [self._recordings[episode] for episode in finished if episode in self._recordings],
+        )
+
+    def _begin(self, env: int, episode: int) -> None:
+        if episode >= len(self._seeds):
+            self._playing.pop(env, None)
+            return
+        if episode < self._record:
+            self._arrays.record[env] = RECORD.WANTED
+            self._recordings[episode] = RecordedEpisode(StreamId(EVALUATOR, env), self._spec.task)
+        self._slots[env].reset(seed=self._seeds[episode])
+        self._playing[env] = episode
+        self._first[env] = True
+        self._returns[env], self._lengths[env] = 0.0, 0
+
+    def _act(self) -> np.ndarray[Any, Any]:
+        """Actions for all environments; those that have played all their episodes get some that nobody uses."""
+        if self._policy is None:
+            sizes = self._spec.action.nvec
+            return self._random.integers(0, sizes, (self._count, len(sizes)))
+        obs = {key: torch.from_numpy(array).to(self._device) for key, array in self._arrays.obs.items()}
+        first = torch.from_numpy(self._first).to(self._device)
+        out = self._policy.act(obs, first, self._state, self._generator, self._deterministic)
+        self._state = list(out.state)
+        values = out.values.cpu().tolist()
+        for env, episode in self._playing.items():
+            if episode in self._recordings:
+                self._recordings[episode].values.append(values[env])
+        actions: np.ndarray[Any, Any] = out.actions.cpu().numpy()
+        return actions
+
+    def _account(self, env: int, episode: int, end: EpisodeEnd | None) -> None:
+        reward = float(self._arrays.rewards[env])
+        self._returns[env] += reward
+        self._lengths[env] += 1
+        self._first[env] = end is not None
+        recording = self._recordings.get(episode)
+        if recording is not None:
+            recording.rewards.append(reward)
+        if end is None:
+            return
+        if recording is not None:
+            recording.task, recording.trace = end.task or self._spec.task, end.trace
+        self._results[episode] = (float(self._returns[env]), int(self._lengths[env]))
+        self._begin(env, episode + self._count)
+
+    def _keep_frame(self, episode: int, env: int) -> None:
+        wanted = episode in self._recordings and self._arrays.record[env] == RECORD.FRAMES
+        if wanted and self._key is not None:
+            self._recordings[episode].frames.append(self._arrays.obs[self._key][env].copy())
