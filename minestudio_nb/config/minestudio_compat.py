@@ -74,10 +74,16 @@ DEFERRED_TARGETS: Mapping[str, tuple[str, str]] = {
     "minestudio.utils.get_compute_device": ("minestudio_nb.policies", "get_compute_device"),
     "minestudio.models.load_vpt_policy": ("minestudio_nb.policies", "load_vpt_policy"),
     "minestudio.models.vpt.load_vpt_policy": ("minestudio_nb.policies", "load_vpt_policy"),
-    "minestudio.online.rollout.start_manager.start_rolloutmanager": ("minestudio_nb.runtime", "start_rolloutmanager"),
-    "minestudio.online.trainer.start_trainer.start_trainer": ("minestudio_nb.runtime", "start_trainer"),
-    "minestudio.online.utils.rollout.get_rollout_manager": ("minestudio_nb.runtime", "get_rollout_manager"),
-    "minestudio.online.rollout.rollout_manager.RolloutManager": ("minestudio_nb.runtime", "RolloutManager"),
+    "minestudio.online.rollout.start_manager.start_rolloutmanager": (
+        "minestudio_nb.runtime.api",
+        "start_rolloutmanager",
+    ),
+    "minestudio.online.trainer.start_trainer.start_trainer": ("minestudio_nb.runtime.api", "start_trainer"),
+    "minestudio.online.utils.rollout.get_rollout_manager": ("minestudio_nb.runtime.api", "get_rollout_manager"),
+    "minestudio.online.rollout.rollout_manager.RolloutManager": (
+        "minestudio_nb.runtime.rollout_manager",
+        "RolloutManager",
+    ),
 }
 """Functions (and classes that are never subclassed) whose equivalents load torch or Ray: imported when called."""
 
