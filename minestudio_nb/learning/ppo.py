@@ -31,7 +31,7 @@ TERMS = ("loss", "policy_loss", "value_loss", "entropy_nats", "approx_kl_nats", 
 
 @dataclass(frozen=True)
 class LossSettings:
-    """Coefficients in force. ``value_clip`` None leaves the value loss unclipped; ``kl_coef`` is of KL(new || reference)."""
+    """Coefficients in force. ``value_clip`` None: an unclipped value loss. ``kl_coef`` weighs KL(new || reference)."""
 
     clip: float
     value_clip: float | None = None

@@ -19,7 +19,7 @@ VECTOR_SPEC = EnvSpec(
 def make_fragment(
     seed: int, length: int = 8, version: int = 0, spec: EnvSpec = VECTOR_SPEC, ends: bool = True, index: int = 0
 ) -> Fragment:
-    """Random steps from ``seed``; with ``ends``, step 2 terminates and step 5 is truncated. Behaviour: uniform, value 0."""
+    """Random steps from ``seed``; with ``ends``, step 2 terminates and step 5 is truncated. Behaviour: uniform."""
     random = np.random.default_rng(seed)
     terminated, truncated = np.zeros(length, bool), np.zeros(length, bool)
     if ends:

@@ -1,0 +1,67 @@
+"""How the ranks of a trainer agree: one interface for a single process and for a torch process group."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+__all__ = ["Collective", "SingleProcess", "TorchCollective"]
+
+
+class Collective(Protocol):
+    """What the ranks do together. Every rank must make the same calls in the same order."""
+
+    rank: int
+    world_size: int
+
+    def broadcast(self, value: Any) -> Any:
+        """Rank 0's ``value`` on every rank; what the others pass is ignored."""
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """The sum over the ranks, written into ``tensor`` and returned."""
+
+
+class SingleProcess:
+    """One rank: everything is agreed already."""
+
+    rank = 0
+    world_size = 1
+
+    def broadcast(self, value: Any) -> Any:
+        """``value``."""
+        return value
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """``tensor``."""
+        return tensor
+
+
+class TorchCollective:
+    """The ranks of an initialised ``torch.distributed`` process group (gloo or nccl).
+
+    Args:
+        device: where the group's tensors must be: cpu for gloo, a GPU for nccl.
+    """
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        self.rank = dist.get_rank()
+        self.world_size = dist.get_world_size()
+        self._device = device or torch.device("cpu")
+
+    def broadcast(self, value: Any) -> Any:
+        """See :meth:`Collective.broadcast`; plain objects, pickled between processes of the same job."""
+        box = [value if self.rank == 0 else None]
+        dist.broadcast_object_list(box, src=0, device=self._device)
+        return box[0]
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """See :meth:`Collective.all_reduce`."""
+        if tensor.device == self._device:
+            dist.all_reduce(tensor)
+            return tensor
+        moved = tensor.to(self._device)
+        dist.all_reduce(moved)
+        return tensor.copy_(moved)
