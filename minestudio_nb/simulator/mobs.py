@@ -34,7 +34,6 @@ from minestudio_nb.simulator.state import (
     M_HURT,
     M_KIND,
     M_LIMB,
-    M_PITCH,
     M_VX,
     M_VY,
     M_VZ,
@@ -150,6 +149,13 @@ def strike_mob(mob, mind, damage, yaw):
 
 
 @njit(cache=True, nogil=True)
+def _stay_near(mob, player, size):
+    """The world wraps round: move a mob by whole worlds to where it is nearest to the player."""
+    mob[M_X] += size * math.floor((player[P_X] - mob[M_X]) / size + 0.5)
+    mob[M_Z] += size * math.floor((player[P_Z] - mob[M_Z]) / size + 0.5)
+
+
+@njit(cache=True, nogil=True)
 def _choose_speed(mob, mind, player, rng):
     """Decide where to and how fast: turns ``mob``'s yaw, returns the wanted speed in blocks per tick."""
     away_x, away_z = mob[M_X] - player[P_X], mob[M_Z] - player[P_Z]
@@ -226,7 +232,7 @@ def tick_mobs(blocks, player, status, stats, mobs, minds, rng):
             continue
         if mob[M_HURT] > 0:
             mob[M_HURT] -= 1
-        mob[M_PITCH] = 0.0
+        _stay_near(mob, player, blocks.shape[0])
         speed = _choose_speed(mob, mind, player, rng)
         _move_mob(blocks, mob, mind, speed)
         if _HOSTILE[int(mob[M_KIND])]:

@@ -133,9 +133,8 @@ class VoxelSim(gymnasium.Env[dict[str, Any], Any]):
         self.seed = int(seed)
         self.num_empty_frames = num_empty_frames
         self.callbacks = list(callbacks)
-        self.engine = VoxelEngine(
-            kwargs.pop("world_seed", None) or self.seed, preferred_spawn_biome, inventory, **kwargs
-        )
+        world_seed = kwargs.pop("world_seed", self.seed)
+        self.engine = VoxelEngine(world_seed, preferred_spawn_biome, inventory, **kwargs)
         self.action_mapper = ActionMapper(camera_config)
         self._view, self._frame_view = View(*_size("obs_size", obs_size)), View(*_size("render_size", render_size))
         self.obs_size, self.render_size = self._view.size, self._frame_view.size
@@ -267,7 +266,8 @@ class VoxelSim(gymnasium.Env[dict[str, Any], Any]):
             self._camera[:] = 0.0
 
     def look(self) -> tuple[Observation, StepInfo]:
-        """The observation and info of this moment. For callbacks that changed the world."""
+        """The observation and info of this moment, rendered anew. For callbacks that changed the world."""
+        self._image_serial = -1
         return {"image": self._render_image()}, StepInfo(self.engine, self._render_frame)
 
     def _wrap_obs_info(self, obs: Any, info: Any) -> tuple[Observation, StepInfo]:
@@ -391,6 +391,6 @@ def _size(name: str, value: Sequence[int]) -> tuple[int, int]:
         width, height = (int(v) for v in value)
     except (TypeError, ValueError) as error:
         raise SimulatorError(f"{name} is (width, height) in pixels; got {value!r}.") from error
-    if not (8 <= width <= 4096 and 8 <= height <= 4096):
-        raise SimulatorError(f"{name} is 8 to 4096 pixels each way; got {width}x{height}.")
+    if not (16 <= width <= 4096 and 16 <= height <= 4096):
+        raise SimulatorError(f"{name} is 16 to 4096 pixels each way; got {width}x{height}.")
     return width, height

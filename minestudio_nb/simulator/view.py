@@ -1,15 +1,79 @@
-"""Looking at an engine through the player's eyes, at one size of image."""
+"""Looking at an engine through the player's eyes."""
 
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from minestudio_nb.simulator.engine import VoxelEngine
+from minestudio_nb.simulator.physics import eye_height
+from minestudio_nb.simulator.render import (
+    SCENE_BREAKING,
+    SCENE_FOOD,
+    SCENE_HEALTH,
+    SCENE_HELD,
+    SCENE_HURT,
+    SCENE_NIGHT_VISION,
+    SCENE_PITCH,
+    SCENE_RAIN,
+    SCENE_SLOT,
+    SCENE_SWING,
+    SCENE_TARGET_X,
+    SCENE_TARGET_Y,
+    SCENE_TARGET_Z,
+    SCENE_TIME,
+    SCENE_X,
+    SCENE_Y,
+    SCENE_YAW,
+    SCENE_Z,
+    Renderer,
+    new_scene,
+)
+from minestudio_nb.simulator.state import (
+    P_BREAKING,
+    P_FOOD,
+    P_HEALTH,
+    P_PITCH,
+    P_X,
+    P_Y,
+    P_YAW,
+    P_Z,
+    S_HURT,
+    S_NIGHT_VISION,
+    S_RAIN,
+    S_SLOT,
+    S_SWING,
+    S_TARGET,
+    S_TARGET_X,
+    S_TARGET_Y,
+    S_TARGET_Z,
+    S_TIME,
+    SWING_TICKS,
+    TARGET_BLOCK,
+)
+
+
+@njit(cache=True, nogil=True)
+def _set_scene(player, status, inventory, scene):
+    """Describe to the renderer what the player sees, does and has."""
+    scene[SCENE_X], scene[SCENE_Y], scene[SCENE_Z] = player[P_X], player[P_Y] + eye_height(status), player[P_Z]
+    scene[SCENE_YAW], scene[SCENE_PITCH] = player[P_YAW], player[P_PITCH]
+    scene[SCENE_TIME], scene[SCENE_RAIN] = status[S_TIME], status[S_RAIN]
+    scene[SCENE_NIGHT_VISION], scene[SCENE_HURT] = status[S_NIGHT_VISION], status[S_HURT]
+    aimed = status[S_TARGET] == TARGET_BLOCK
+    scene[SCENE_TARGET_X], scene[SCENE_TARGET_Z] = status[S_TARGET_X], status[S_TARGET_Z]
+    scene[SCENE_TARGET_Y] = status[S_TARGET_Y] if aimed else -1
+    scene[SCENE_BREAKING] = player[P_BREAKING] if aimed else 0.0
+    slot = status[S_SLOT]
+    scene[SCENE_SLOT] = slot
+    scene[SCENE_HELD] = inventory[slot, 0] if inventory[slot, 1] > 0 else 0
+    scene[SCENE_SWING] = (SWING_TICKS - status[S_SWING]) / SWING_TICKS if status[S_SWING] > 0 else 0.0
+    scene[SCENE_HEALTH], scene[SCENE_FOOD] = player[P_HEALTH], player[P_FOOD]
 
 
 class View:
-    """A camera of a fixed size, with the buffers that rendering needs.
+    """The player's eyes, at one size of image.
 
     Args:
         width, height: of the image, in pixels.
@@ -17,8 +81,11 @@ class View:
 
     def __init__(self, width: int, height: int) -> None:
         self.size = (width, height)
+        self._renderer = Renderer(self.size)
+        self._scene = new_scene()
 
     def render(self, engine: VoxelEngine, out: NDArray[np.uint8]) -> None:
-        """Draw what the player sees into ``out``, uint8[height, width, 3]."""
-        out[: out.shape[0] // 2] = (120, 167, 255)
-        out[out.shape[0] // 2 :] = (90, 140, 60)
+        """Draw what the player sees now into ``out``, uint8[height, width, 3]."""
+        state = engine.state
+        _set_scene(state.player, state.status, state.inventory, self._scene)
+        self._renderer.render(state.world, state.mobs, state.inventory, self._scene, out)

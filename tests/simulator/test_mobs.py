@@ -129,3 +129,13 @@ def test_there_is_room_for_any_number_of_mobs(flat: Any) -> None:
     assert (flat.state.mobs[:, M_KIND] >= 0).sum() == 50
     assert len(flat.state.minds) == len(flat.state.mobs) == 64
     flat.run(20)
+
+
+def test_a_mob_meets_a_player_who_went_round_the_world(flat: Any) -> None:
+    flat.hold("diamond_sword")
+    cow = flat.add_mob("cow", 8.5, 10.5)
+    flat.player[P_Z] += 32.0
+    flat.look(0.0, 30.0)
+    flat.run(2, attack=1)
+    assert flat.state.mobs[cow, M_Z] == pytest.approx(42.5, abs=0.5)
+    assert flat.state.mobs[cow, M_HEALTH] == pytest.approx(3.0)
