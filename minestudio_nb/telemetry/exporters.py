@@ -14,7 +14,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.errors import TelemetryError
@@ -164,7 +164,7 @@ class TensorBoardExporter:
 class WandbExporter:
     """One Weights & Biases run. ``config`` is shown there, so it must be redacted already.
 
-    ``mode`` ``"offline"`` writes below ``directory`` for a later ``wandb sync`` and needs no network.
+    ``mode`` is ``"online"``, or ``"offline"``, which needs no network: it writes below ``directory`` for ``wandb sync``.
     Raises TelemetryError at construction when wandb is not installed.
     """
 
@@ -175,7 +175,7 @@ class WandbExporter:
         directory: Path,
         project: str,
         run_name: str,
-        mode: Literal["online", "offline"],
+        mode: str,
         config: Mapping[str, Any],
     ) -> None:
         _need("wandb", "Weights & Biases", "logger_config.wandb=disabled", "wandb")
@@ -222,7 +222,7 @@ def make_exporters(
     exporters: list[Exporter] = []
     if tensorboard:
         exporters.append(TensorBoardExporter(directory / "tensorboard"))
-    if wandb == "online" or wandb == "offline":
+    if wandb in ("online", "offline"):
         exporters.append(WandbExporter(directory, project, run_name, wandb, config or {}))
     elif wandb != "disabled":
         raise TelemetryError(f"logger_config.wandb must be disabled, offline or online; {wandb!r} came.")

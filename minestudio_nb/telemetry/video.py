@@ -71,7 +71,8 @@ def write_mp4(
     """
     taken = _Capped(frames, max_frames)
     first = _checked(next(taken, None))
-    width, height = fit(*(size or (first.shape[1], first.shape[0])), max_side)
+    wanted_width, wanted_height = size or (first.shape[1], first.shape[0])
+    width, height = fit(wanted_width, wanted_height, max_side)
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=round(fps), options={"crf": "23", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"

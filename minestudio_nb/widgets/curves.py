@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -125,7 +126,7 @@ def _draw_panel(axes: Axes, points: Sequence[Point], panel: Panel) -> None:
 
 def _finish(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    if all(min(line.get_ydata()) == max(line.get_ydata()) == 0 for line in axes.lines):
+    if not any(np.any(np.asarray(line.get_ydata())) for line in axes.lines):
         axes.set_ylim(-0.05, 1)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

@@ -73,9 +73,9 @@ def eta_seconds(points: Sequence[Point], goals: Goals, started_at: float | None,
     recent = points[-RECENT_POINTS:]
     if len(recent) < 2 or recent[-1]["time"] <= recent[0]["time"]:
         return None
-    seconds = recent[-1]["time"] - recent[0]["time"]
+    seconds = float(recent[-1]["time"] - recent[0]["time"])
     iteration_seconds = seconds / (len(recent) - 1)
-    candidates = [(goals.num_iterations - recent[-1]["iteration"]) * iteration_seconds]
+    candidates: list[float] = [(goals.num_iterations - recent[-1]["iteration"]) * iteration_seconds]
     steps = recent[-1]["env_steps"] - recent[0]["env_steps"]
     if goals.max_env_steps is not None and steps > 0:
         candidates.append((goals.max_env_steps - recent[-1]["env_steps"]) * seconds / steps)
