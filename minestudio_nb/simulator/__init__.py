@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from minestudio_nb.simulator.cache_folder import use_cache
+
+use_cache()  # before any kernel is defined
+
+# ruff: noqa: E402
+
 from minestudio_nb.simulator.actions import CameraConfig
 from minestudio_nb.simulator.replay import EpisodeTrace, render_trace
 from minestudio_nb.simulator.sim import VoxelSim

@@ -321,8 +321,7 @@ def draw_hand(item, swing, light, tan_v, tan_h, env, out, depth):
         _hold(frame, 0.72 - 0.35 * root, -0.62 + 0.15 * arc, 1.15, 0.8 + 0.3 * root, -0.12 + 0.7 * arc, 0.0)
         box[0], box[1], box[2], box[3], box[4], box[5] = -0.2, -0.2, -0.2, 0.2, 0.2, 0.2
     else:
-        _hold(
-            frame, 0.62 - 0.4 * root, -0.34 + 0.12 * arc, 0.95, 1.05 - 0.3 * root, 0.15 + 1.0 * arc, -0.1 + 0.3 * root
-        )
-        box[0], box[1], box[2], box[3], box[4], box[5] = -0.3, -0.3, -0.02, 0.3, 0.3, 0.02
+        # The icon stands away from the viewer, its handle towards the hand.
+        _hold(frame, 0.68 - 0.3 * root, -0.33 + 0.12 * arc, 0.9, -1.9, -0.35 * arc, -0.35 + 1.2 * root)
+        box[0], box[1], box[2], box[3], box[4], box[5] = -0.34, -0.34, -0.02, 0.34, 0.34, 0.02
     draw_box(box, tiles, frame, env, tan_v, tan_h, out, depth)

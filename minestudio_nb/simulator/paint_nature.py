@@ -233,9 +233,9 @@ def _leaves(rng: np.random.Generator, base: Colour, holes: float) -> NDArray[np.
 def _register_woods() -> None:
     woods: dict[str, tuple[Colour, Colour, Colour, Colour]] = {
         # bark, wood, planks, leaves
-        "oak": ((106, 83, 50), (182, 147, 90), (170, 137, 82), (62, 116, 34)),
+        "oak": ((120, 94, 58), (182, 147, 90), (170, 137, 82), (66, 122, 36)),
         "birch": ((214, 213, 206), (205, 188, 134), (200, 184, 128), (96, 138, 66)),
-        "spruce": ((62, 42, 24), (134, 102, 58), (118, 88, 52), (46, 80, 46)),
+        "spruce": ((70, 48, 28), (134, 102, 58), (118, 88, 52), (46, 80, 46)),
     }
     for name, (skin, core, board, crown) in woods.items():
         PAINTERS[f"{name}_top"] = lambda rng, a=skin, b=core: log_top(rng, a, b)  # type: ignore[misc]

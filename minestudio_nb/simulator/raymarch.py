@@ -268,7 +268,7 @@ def _occlusion(blocks, size_x, size_z, height, x, y, z, hit, u, v):
 def cover_light(tops, size_x, size_z, x, y, z):
     """Light at an open cell: 1 under the sky, less the deeper below the highest block of its column."""
     depth = F(tops[uint64((x & (size_x - 1)) * size_z + (z & (size_z - 1)))] - y)
-    return max(F(0.82) - F(0.03) * depth, F(0.16)) if depth >= ZERO else ONE
+    return max(F(0.88) - F(0.03) * depth, F(0.17)) if depth >= ZERO else ONE
 
 
 @njit(**_FAST)
@@ -351,7 +351,7 @@ def _water_surface(r, g, b, ox, oz, dx, dz, wet, t, pixel, env):
     """Lay the water's surface, met at ``wet``, over a colour that lies at ``t``."""
     hx, hz = ox + dx * wet, oz + dz * wet
     texel = texel_at(_WATER_TILE, level_of(wet * pixel * F(1.8)), hx - F(np.int64(hx)), hz - F(np.int64(hz)))
-    share = min(F(0.62) + (t - wet) * F(0.045), F(0.93))
+    share = min(F(0.56) + (t - wet) * F(0.045), F(0.93))
     light = env[ENV_LIGHT]
     return (
         r + (F(texel & uint32(255)) * light - r) * share,

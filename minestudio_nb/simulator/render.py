@@ -142,9 +142,9 @@ def _redden(out):
     """The flash of being hurt."""
     for j in range(out.shape[0]):
         for i in range(out.shape[1]):
-            out[j, i, 0] = np.uint8(np.int32(out[j, i, 0]) * 3 // 4 + 56)
-            out[j, i, 1] = np.uint8(np.int32(out[j, i, 1]) * 3 // 4)
-            out[j, i, 2] = np.uint8(np.int32(out[j, i, 2]) * 3 // 4)
+            out[j, i, 0] = np.uint8(np.int32(out[j, i, 0]) * 7 // 8 + 32)
+            out[j, i, 1] = np.uint8(np.int32(out[j, i, 1]) * 7 // 8)
+            out[j, i, 2] = np.uint8(np.int32(out[j, i, 2]) * 7 // 8)
 
 
 @njit(**_FAST)

@@ -1,0 +1,85 @@
+"""The list of what ``compile_cache.warm_up`` compiles: each entry calls one kernel with the types of real use.
+
+Parts of the renderer come before the whole: the whole then finds them compiled, and the progress moves.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from minestudio_nb.simulator import boxes, hud, raymarch, render, terrain
+from minestudio_nb.simulator.actions import TICK_FIELDS
+from minestudio_nb.simulator.compile_cache import register
+from minestudio_nb.simulator.engine import VoxelEngine
+from minestudio_nb.simulator.state import MOB_FIELDS, SimState
+from minestudio_nb.simulator.tick import run_ticks
+from minestudio_nb.simulator.world import World
+
+_SIZE = 32
+_FRAME = 16
+
+
+@lru_cache(maxsize=1)
+def _world() -> World:
+    """A small world of air."""
+    world = World.empty(_SIZE)
+    world.set(0, 0, 0, 1)
+    return world
+
+
+def _draw_world() -> None:
+    world = _world()
+    view = np.zeros(raymarch.VIEW_FIELDS, np.float32)
+    raymarch.set_view(0.0, 5.0, 0.0, 0.0, 0.0, render.TAN_V, render.TAN_H, view)
+    env = np.ones(raymarch.ENV_FIELDS, np.float32)
+    aim = np.zeros(raymarch.AIM_FIELDS, np.int64)
+    out = np.empty((_FRAME, _FRAME, 3), np.uint8)
+    raymarch.draw_world(
+        world.blocks, world.masks, world.tops, view, env, aim, out, np.empty((_FRAME, _FRAME), np.float32)
+    )
+
+
+def _draw_mobs() -> None:
+    view = np.ones(raymarch.VIEW_FIELDS, np.float32)
+    env = np.ones(raymarch.ENV_FIELDS, np.float32)
+    out, depth = np.empty((_FRAME, _FRAME, 3), np.uint8), np.zeros((_FRAME, _FRAME), np.float32)
+    boxes.draw_mobs(_world().tops, np.full((1, MOB_FIELDS), -1.0), view, env, out, depth)
+
+
+def _draw_hud() -> None:
+    sheet = hud.hud_sheet(_FRAME, _FRAME)
+    out = np.empty((_FRAME, _FRAME, 3), np.uint8)
+    hud.draw_hud(sheet.pixels, sheet.sprites, sheet.places, np.zeros((41, 2), np.int32), 0, 20.0, 20.0, out)
+
+
+def _render() -> None:
+    renderer = render.Renderer((_FRAME, _FRAME))
+    renderer.render(_world(), np.full((1, MOB_FIELDS), -1.0), np.zeros((41, 2), np.int32), render.new_scene())
+
+
+def _tick() -> None:
+    state = SimState.blank(_world().copy())
+    action, camera = np.zeros(TICK_FIELDS, np.int32), np.zeros(2)
+    world = state.world
+    run_ticks(
+        world.blocks, world.masks, world.tops, state.player, state.status, state.inventory, state.stats, state.mobs,
+        state.minds, state.rng, action, camera, 1,
+    )  # fmt: skip
+
+
+def _engine() -> None:
+    """What only an engine's reset and step call."""
+    engine = VoxelEngine(pool_size=1, world_size=_SIZE)
+    engine.reset(np.random.default_rng(0))
+    engine.idle(1)
+
+
+register("terrain", lambda: terrain.generate(0, "forest", _SIZE))
+register("player, blocks and mobs", _tick)
+register("resets", _engine)
+register("picture of the world", _draw_world)
+register("picture of the mobs", _draw_mobs)
+register("interface", _draw_hud)
+register("frames", _render)
