@@ -153,7 +153,7 @@ class TerminalDisplay:
     def _panel(self, status: Status, points: Sequence[Point], goals: Goals) -> None:
         panel = render_panel(status, points, goals, time.time(), self._blocks)
         if self._live is None:
-            self._live = Live(panel, console=self._console, auto_refresh=False, redirect_stderr=False)
+            self._live = Live(panel, console=self._console, auto_refresh=False)
             self._live.start(refresh=True)
         else:
             self._live.update(panel, refresh=True)
