@@ -12,14 +12,14 @@ import functools
 import numbers
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from minestudio_nb.config.redaction import redact
 from minestudio_nb.contracts.fields import FieldKind, FieldSpec, nearest_hint
 
-__all__ = ["Problem", "Section", "field_specs", "parse", "section", "setting", "to_plain"]
+__all__ = ["Problem", "Section", "field_specs", "key_hint", "parse", "section", "setting", "to_plain"]
 
 _KINDS: dict[Any, FieldKind] = {bool: "bool", int: "int", float: "float", str: "str", dict: "dict"}
 FEW_NAMES = 15
@@ -133,11 +133,14 @@ def field_specs(cls: type[Section], prefix: str = "") -> dict[str, FieldSpec]:
     return specs
 
 
-def parse(cls: type[S], raw: Mapping[str, Any], problems: list[Problem], prefix: str = "") -> S:
+def parse(
+    cls: type[S], raw: Mapping[str, Any], problems: list[Problem], prefix: str = "", all_keys: Collection[str] = ()
+) -> S:
     """An instance of ``cls`` from plain data; what is absent takes its default.
 
     Unknown keys and values of the wrong type or out of range are appended to ``problems``, and their defaults stand in,
-    so that the rest can still be checked. Nothing is shared with ``raw``.
+    so that the rest can still be checked. ``all_keys`` are the dotted keys of the whole schema: an unknown key is
+    looked for there too. Nothing is shared with ``raw``.
     """
     members = {member.name: member for member in dataclasses.fields(cls)}
     specs = field_specs(cls)
@@ -145,14 +148,14 @@ def parse(cls: type[S], raw: Mapping[str, Any], problems: list[Problem], prefix:
     for name, value in raw.items():
         key = f"{prefix}{name}"
         if name not in members:
-            problems.append(_unknown(key, str(name), cls, prefix))
+            problems.append(_unknown(key, str(name), cls, prefix, all_keys))
             continue
         hint = _hints(cls)[name]
         if _is_section(hint):
             if value is None:
                 continue
             if isinstance(value, Mapping):
-                values[name] = parse(hint, value, problems, f"{key}.")
+                values[name] = parse(hint, value, problems, f"{key}.", all_keys)
             else:
                 problems.append(Problem(key, f"is a section of settings, {value!r} came", "Give a mapping."))
             continue
@@ -169,9 +172,15 @@ def parse(cls: type[S], raw: Mapping[str, Any], problems: list[Problem], prefix:
     return cls(**values)
 
 
-def _unknown(key: str, name: str, cls: type[Section], prefix: str) -> Problem:
+def key_hint(name: str, known: Collection[str], all_keys: Collection[str]) -> str:
+    """What was meant by ``name``: the same name in another section, else the nearest of ``known``, else nothing."""
+    elsewhere = [key for key in all_keys if key.rpartition(".")[2] == name]
+    return f"; did you mean {elsewhere[0]!r}?" if elsewhere else nearest_hint(name, known)
+
+
+def _unknown(key: str, name: str, cls: type[Section], prefix: str, all_keys: Collection[str]) -> Problem:
     known = [member.name for member in dataclasses.fields(cls)]
-    hint = nearest_hint(name, known)
+    hint = key_hint(name, known, all_keys)
     where = prefix.rstrip(".") or "the configuration"
     fix = "Correct the name or remove it."
     if not hint and len(known) <= FEW_NAMES:

@@ -18,7 +18,7 @@ from minestudio_nb.config.fields import Problem, to_plain
 from minestudio_nb.config.generators import generator_from_callable
 from minestudio_nb.config.minestudio_compat import execute_module
 from minestudio_nb.config.overrides import apply_overrides, parse_overrides
-from minestudio_nb.config.redaction import redact, redact_text
+from minestudio_nb.config.redaction import REDACTED, redact, redact_text
 from minestudio_nb.config.resources import Resources
 from minestudio_nb.config.schema import EnvConfig, OnlineConfig, parse_config
 from minestudio_nb.contracts.generators import GeneratorSpec
@@ -120,6 +120,7 @@ def load_config(
     _attach_generator_module(draft, config)
     problems += check(config, resources)
     problems += _generator_problems(draft, config)
+    problems += _hidden_secrets(settings)
     _raise_errors(draft, problems)
     warnings = tuple(problem for problem in problems if problem.severity == "warning")
     if warnings:
@@ -290,6 +291,19 @@ def _generator_problems(draft: _Draft, config: OnlineConfig) -> list[Problem]:
             text = f"{ENV_FUNCTION}() builds the environment, so {', '.join(given)} would have no effect"
             problems.append(Problem("env_config", text, f"Remove them, or remove {ENV_FUNCTION}."))
     return problems
+
+
+def _hidden_secrets(value: Any, key: str = "") -> list[Problem]:
+    """Secrets that were hidden when the configuration was saved, and would now be taken for the secrets themselves."""
+    if isinstance(value, Mapping):
+        return [
+            problem for name, item in value.items() for problem in _hidden_secrets(item, f"{key}.{name}".lstrip("."))
+        ]
+    if isinstance(value, list):
+        return [problem for index, item in enumerate(value) for problem in _hidden_secrets(item, f"{key}.{index}")]
+    if value == REDACTED:
+        return [Problem(key, "was hidden when this configuration was saved", f"Give it again: {key}=...")]
+    return []
 
 
 def _raise_errors(draft: _Draft, problems: Sequence[Problem]) -> None:

@@ -14,8 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from minestudio_nb.config.schema import field_specs
-from minestudio_nb.contracts.fields import nearest_hint
+from minestudio_nb.config.schema import field_specs, unknown_key_hint
 from minestudio_nb.errors import ConfigError
 
 __all__ = ["apply_overrides", "parse_overrides"]
@@ -76,14 +75,14 @@ def _apply(tree: DictConfig, override: Override) -> str | None:
     if override.is_add() and present and not isinstance(override.value(), (dict, list)):
         return f"{key} has a value already. Leave out the +"
     if not override.is_add() and not override.is_force_add() and not present and not _is_known(key):
-        return f"there is no setting {key!r}{_plus_hint(key) or nearest_hint(key, _known_keys())}"
+        return f"there is no setting {key!r}{_plus_hint(key) or unknown_key_hint(key)}"
     OmegaConf.update(tree, key, override.value(), merge=True, force_add=True)
     return None
 
 
 def _delete(tree: DictConfig, key: str, expected: Any, present: bool) -> str | None:
     if not present:
-        return None if _is_known(key) else f"there is no setting {key!r}{nearest_hint(key, _known_keys())}"
+        return None if _is_known(key) else f"there is no setting {key!r}{unknown_key_hint(key)}"
     if expected is not None and expected != OmegaConf.select(tree, key):
         return f"{key} is {OmegaConf.select(tree, key)!r}, not {expected!r}"
     parent, _, name = key.rpartition(".")
@@ -102,11 +101,6 @@ def _holds_none(tree: DictConfig, key: str) -> bool:
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(tree, parent) if parent else tree
     return isinstance(node, DictConfig) and name in node
-
-
-def _known_keys() -> list[str]:
-    sections = {key.rpartition(".")[0] for key in field_specs()} - {""}
-    return [*field_specs(), *sorted(sections)]
 
 
 def _is_known(key: str) -> bool:

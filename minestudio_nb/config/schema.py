@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from minestudio_nb.config.fields import Problem, Section, parse, section, setting, to_plain
+from minestudio_nb.config.fields import Problem, Section, key_hint, parse, section, setting, to_plain
 from minestudio_nb.config.fields import field_specs as _specs_of
 from minestudio_nb.config.rollout_section import (
     DatabaseConfig,
@@ -43,6 +43,7 @@ __all__ = [
     "WorkerConfig",
     "field_specs",
     "parse_config",
+    "unknown_key_hint",
 ]
 
 MINECRAFT_TIMEOUTS = {"start": 300.0, "reset": 180.0, "step": 60.0}
@@ -122,7 +123,7 @@ class OnlineConfig(Section):
         node: Any = self
         for name in key.split("."):
             if not isinstance(node, Section) or name not in node.__dataclass_fields__:
-                raise ConfigError(f"There is no setting {key!r}{nearest_hint(key, field_specs())}.")
+                raise ConfigError(f"There is no setting {key!r}{unknown_key_hint(key)}")
             node = getattr(node, name)
         return node
 
@@ -133,7 +134,7 @@ class OnlineConfig(Section):
             ConfigError: the key is unknown, or the value has the wrong type or is out of range.
         """
         if key not in field_specs():
-            raise ConfigError(f"There is no setting {key!r}{nearest_hint(key, field_specs())}.")
+            raise ConfigError(f"There is no setting {key!r}{unknown_key_hint(key)}")
         *path, name = key.split(".")
         holder = self.get(".".join(path)) if path else self
         problems: list[Problem] = []
@@ -183,6 +184,13 @@ def field_specs() -> dict[str, FieldSpec]:
     return _specs_of(OnlineConfig)
 
 
+def unknown_key_hint(key: str) -> str:
+    """What may have been meant by the dotted ``key``, as the end of a sentence."""
+    name = key.rpartition(".")[2]
+    elsewhere = key_hint(name, (), field_specs())
+    return elsewhere or nearest_hint(key, field_specs()) or "."
+
+
 def parse_config(raw: Mapping[str, Any]) -> tuple[OnlineConfig, list[Problem]]:
     """The configuration from plain data, and everything that is wrong with it taken by itself.
 
@@ -193,7 +201,7 @@ def parse_config(raw: Mapping[str, Any]) -> tuple[OnlineConfig, list[Problem]]:
     resolved = copy.copy(dict(raw))
     _resolve_timeouts(resolved)
     _resolve_scaling(resolved, problems)
-    config = parse(OnlineConfig, resolved, problems)
+    config = parse(OnlineConfig, resolved, problems, all_keys=field_specs())
     return config, problems
 
 

@@ -308,6 +308,17 @@ def test_saved_module_configuration_loads_again(elsewhere: Path) -> None:
     assert third.config == again.config
 
 
+def test_hidden_secrets_of_a_saved_configuration_are_asked_for(elsewhere: Path) -> None:
+    first = load_config("cartpole", ["+env_config.kwargs.api_key=canary"])
+    assert first.config.env_config.kwargs == {"api_key": "canary"}
+    assert "canary" not in first.whole_config
+    path = save(first, elsewhere / "runs/r1")
+    assert "canary" not in path.read_text()
+    with pytest.raises(ConfigError, match=r"env_config\.kwargs\.api_key: was hidden"):
+        load_config(path)
+    assert load_config(path, ["env_config.kwargs.api_key=canary"]).config == first.config
+
+
 def test_saved_configuration_with_a_replaced_policy_keeps_it(elsewhere: Path) -> None:
     first = load_config(write(elsewhere / "one.py", MODULE), policy="cnn")
     again = load_config(save(first, elsewhere / "runs/r1"))
@@ -378,7 +389,7 @@ def as_override(key: str, value: Any) -> str:
     return f"{key}={str(value).lower() if isinstance(value, bool) else repr(value)}"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(ASSIGNMENTS)
 def test_overrides_say_what_they_set(assignments: list[tuple[str, Any]]) -> None:
     wanted = {key: value for key, value in assignments if not (isinstance(value, str) and "\\" in value)}

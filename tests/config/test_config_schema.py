@@ -178,6 +178,13 @@ def test_bad_values_are_refused(key: str, value: object) -> None:
         OnlineConfig().with_value(key, value)
 
 
+def test_a_known_name_in_the_wrong_section_is_found() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'rollout_config\.worker_config\.num_envs'"):
+        OnlineConfig.from_dict({"train_config": {"num_envs": 3}})
+    with pytest.raises(ConfigError, match=r"did you mean 'train_config\.discount'"):
+        OnlineConfig().with_value("discount", 0.5)
+
+
 def test_with_value_changes_one_setting_of_a_copy() -> None:
     before = OnlineConfig()
     after = before.with_value("rollout_config.worker_config.num_envs", 9)
