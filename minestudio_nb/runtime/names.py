@@ -37,6 +37,11 @@ def find_actor(session: str, role: str) -> Any:
 
 def running_sessions() -> list[str]:
     """Names of the sessions whose supervisor lives in the connected cluster, sorted."""
+    if not ray.is_initialized():
+        raise SessionStateError(
+            "This process is not connected to a Ray cluster, so no session can be looked up by its name. Start one, or "
+            "use OnlineSession.attach(name), which connects to the cluster that the run directory records."
+        )
     suffix = "/" + SUPERVISOR
     named = [entry["name"] for entry in list_named_actors(all_namespaces=True) if entry["namespace"] == NAMESPACE]
     return sorted(name.removesuffix(suffix) for name in named if name.endswith(suffix))

@@ -1,0 +1,159 @@
+"""The actor around one rollout worker, and its two connections: where fragments go, and where weights arrive."""
+
+from __future__ import annotations
+
+import os
+import threading
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ray
+
+from minestudio_nb.contracts.fragments import Fragment
+from minestudio_nb.contracts.specs import EnvSpec
+from minestudio_nb.contracts.weights import WeightsPackage
+from minestudio_nb.errors import EnvStartError
+from minestudio_nb.runtime.adapters import RemoteTelemetry
+from minestudio_nb.runtime.base import RuntimeSpec
+from minestudio_nb.runtime.calls import QUICK, call
+
+__all__ = ["RemoteSink", "RolloutWorkerWrapper", "WeightsSlot"]
+
+ACQUIRE_SECONDS = 10.0
+"""How long one question for credit waits in the buffer before it is asked anew."""
+
+
+class WeightsSlot:
+    """:class:`~minestudio_nb.contracts.protocols.WeightsSource` with room for one package: the newest replaces it."""
+
+    def __init__(self) -> None:
+        self._package: WeightsPackage | None = None
+
+    def newest(self) -> WeightsPackage | None:
+        """The newest package, or None before the first."""
+        return self._package
+
+    def put(self, package: WeightsPackage) -> None:
+        """Replaces the package; one assignment, so a reader sees the old one or the new one."""
+        self._package = package
+
+
+class RemoteSink:
+    """:class:`~minestudio_nb.contracts.protocols.FragmentSink` on the replay buffer's actor.
+
+    Data goes into the object store of this node; the buffer gets a reference and what it needs to know about it.
+    """
+
+    def __init__(self, buffer: Any, worker: int) -> None:
+        self._buffer = buffer
+        self._worker = worker
+        self._stopped = threading.Event()
+        self._added: Any = None
+
+    def acquire(self, count: int, wait: bool = True) -> int:
+        """See the protocol."""
+        while not self._stopped.is_set():
+            asked = self._buffer.acquire.remote(self._worker, count, ACQUIRE_SECONDS if wait else 0.0)
+            granted: int | None = call(asked, ACQUIRE_SECONDS + QUICK, "the replay buffer")
+            if granted is None:
+                return 0
+            if granted or not wait:
+                return granted
+        return 0
+
+    def put(self, fragment: Fragment) -> None:
+        """See the protocol. Waits for the previous fragment's entry, so that an error shows and no queue grows."""
+        reference = ray.put(fragment)
+        if self._added is not None:
+            call(self._added, what="the replay buffer")
+        self._added = self._buffer.add.remote(fragment.meta(-1), [reference])
+
+    def release(self, count: int) -> None:
+        """See the protocol."""
+        call(self._buffer.release.remote(self._worker, count), what="the replay buffer")
+
+    def stop(self) -> None:
+        """Lets :meth:`acquire` give up after the question at hand."""
+        self._stopped.set()
+
+
+class RolloutWorkerWrapper:
+    """The actor that holds one :class:`~minestudio_nb.rollout.RolloutWorker`.
+
+    Its loop is the one long call :meth:`run`; other calls are answered meanwhile by other threads.
+    """
+
+    def __init__(self, spec: RuntimeSpec, index: int, buffer: Any, supervisor: Any) -> None:
+        # Imported here, where torch is needed: notebook and supervisor know this class only to start it.
+        from minestudio_nb.policies import build_policy
+        from minestudio_nb.rollout.worker import RolloutWorker
+
+        loaded = spec.config
+        self._slot = WeightsSlot()
+        self._sink = RemoteSink(buffer, index)
+        self._ready = threading.Event()
+        self._stopped = threading.Event()
+        self._env_spec: EnvSpec | None = None
+        self._error: BaseException | None = None
+        self._start_seconds = loaded.config.timeouts.start
+        self._worker = RolloutWorker(
+            index,
+            loaded.config,
+            loaded.env,
+            partial(build_policy, loaded.policy, seed=loaded.config.train_config.seed),
+            self._sink,
+            self._slot,
+            RemoteTelemetry(supervisor),
+        )
+
+    def run(self) -> None:
+        """Starts the environments and collects until told to stop. All of it on one thread, which env processes need:
+        the kernel ends them together with the thread that started them."""
+        try:
+            try:
+                self._env_spec = self._worker.start(self._start_seconds)
+            except BaseException as error:
+                self._error = error
+                raise
+            finally:
+                self._ready.set()
+            self._worker.run()
+        finally:
+            self._worker.close()
+
+    def started(self, timeout: float) -> EnvSpec:
+        """Waits until each environment has shown its first observation; raises what kept it from that."""
+        if not self._ready.wait(timeout):
+            raise EnvStartError(f"no first observation of all environments within {timeout:.0f} s")
+        if self._error is not None:
+            raise self._error
+        assert self._env_spec is not None
+        return self._env_spec
+
+    def set_weights(self, package: list[Any]) -> int:
+        """Replaces the weights in the slot by those behind a reference (in a list); returns their version."""
+        weights: WeightsPackage = ray.get(package[0], timeout=QUICK)
+        self._slot.put(weights)
+        return weights.version
+
+    def preview(self, seconds: float) -> dict[str, npt.NDArray[np.uint8]]:
+        """The newest frames; keeps them coming for ``seconds``."""
+        if not self._ready.is_set() or self._error is not None:
+            return {}
+        self._worker.request_preview(seconds)
+        return self._worker.preview()
+
+    def record(self, episodes: int) -> None:
+        """Records the next ``episodes`` that begin."""
+        self._worker.record(episodes)
+
+    def pid(self) -> int:
+        """The process id."""
+        return os.getpid()
+
+    def stop(self) -> None:
+        """Makes :meth:`run` return soon."""
+        self._sink.stop()
+        self._worker.stop()

@@ -1,0 +1,55 @@
+"""Evaluation in a process of its own, beside a running session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from minestudio_nb.contracts.specs import EnvSpec
+from minestudio_nb.runtime.base import EvaluationResult
+from minestudio_nb.runtime.calls import QUICK
+
+if TYPE_CHECKING:
+    from minestudio_nb.config.load import LoadedConfig
+
+__all__ = ["evaluate_apart"]
+
+
+def evaluate_apart(
+    config: LoadedConfig,
+    env_spec: EnvSpec,
+    weights: list[Any],
+    episodes: int,
+    deterministic: bool,
+    seed: int,
+    random_policy: bool,
+    record: int,
+) -> EvaluationResult:
+    """Builds environment and policy in this process, takes the weights behind a reference, and plays.
+
+    ``weights`` is a list with one reference, or empty for the weights that the policy is built with.
+    """
+    import torch
+
+    from minestudio_nb.environments.build import EnvFactory
+    from minestudio_nb.policies import build_policy, load_package
+    from minestudio_nb.rollout.evaluation import evaluate
+
+    torch.set_num_threads(1)
+    policy = build_policy(config.policy, env_spec, config.config.train_config.seed)
+    version = -1
+    if weights:
+        package = ray.get(weights[0], timeout=QUICK)
+        load_package(policy, package)
+        version = package.version
+    factory = EnvFactory(config.env, seed, held_out=True)
+    played = evaluate(policy, factory, episodes, deterministic, seed, random_policy=random_policy, record=record)
+    return EvaluationResult(
+        returns=played.returns,
+        lengths=played.lengths,
+        seeds=played.seeds,
+        policy_version=version,
+        deterministic=deterministic,
+        traces=played.traces,
+    )

@@ -1,0 +1,256 @@
+"""RayRuntime: a session on a Ray cluster, its own or a given one, and finding such a session again.
+
+::
+
+    this process --calls--> Supervisor (actor) --owns--> replay buffer, rollout workers, Ray Train's processes
+         |                       ^
+         +-- head process, its own cluster only
+
+This object holds no state of the session: whatever it answers, it asks the supervisor. So a second process that
+attaches sees the same session.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ray
+from ray.exceptions import RayError
+
+from minestudio_nb.config import Resources, plan
+from minestudio_nb.contracts.control import Edit
+from minestudio_nb.contracts.specs import EnvSpec
+from minestudio_nb.errors import MineStudioError, RunError, SessionStateError, TrainingError
+from minestudio_nb.runs import RunDirectory
+from minestudio_nb.runtime.base import Cursor, EvaluationResult, RuntimeSpec, Snapshot
+from minestudio_nb.runtime.calls import QUICK, call
+from minestudio_nb.runtime.cluster import ClusterRecord, HeadSettings, connect, start_head, stop_head
+from minestudio_nb.runtime.evaluator import evaluate_apart
+from minestudio_nb.runtime.names import NAMESPACE, SUPERVISOR, actor_name, find_actor
+from minestudio_nb.runtime.preflight import asks, object_store_bytes, require_resources, total
+from minestudio_nb.runtime.supervisor import CONCURRENCY, Supervisor
+
+__all__ = ["RayRuntime", "attach"]
+
+logger = logging.getLogger(__name__)
+
+HEAD_SECONDS = 200.0
+"""Deadline of a cluster's start: 12 s is usual, but Ray itself waits 180 s for its node on a loaded machine."""
+EVALUATION_SECONDS = 3600.0
+"""Deadline of one evaluation."""
+PENDING_CALLS = 1000
+"""Calls of one process that may wait for the supervisor before further telemetry is dropped."""
+
+
+class RayRuntime:
+    """Implements :class:`minestudio_nb.runtime.base.Runtime`; see there for what the methods promise."""
+
+    def __init__(self, spec: RuntimeSpec) -> None:
+        self.spec = spec
+        self._run = RunDirectory(spec.run_root, spec.session)
+        self._record: ClusterRecord | None = None
+        self._head: subprocess.Popen[bytes] | None = None
+        self._supervisor: Any = None
+        self._connected = False
+        self._stopped = False
+
+    def start_rollout(self, timeout: float) -> EnvSpec:
+        """Starts the cluster where the session has its own, then supervisor, buffer and workers.
+
+        Whatever fails, nothing is left running, and the cause is raised.
+        """
+        deadline = time.monotonic() + timeout
+        try:
+            self._run = _prepare_run(self.spec)
+            self._open_cluster()
+            config = self.spec.config.config
+            living = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            require_resources(asks(config), ray.cluster_resources(), living)
+            self._supervisor = self._start_supervisor()
+            left = max(10.0, deadline - time.monotonic())
+            spec: EnvSpec = call(self._supervisor.start_rollout.remote(left), left + QUICK, "the supervisor")
+            return spec
+        except BaseException:
+            self.stop(30.0)
+            raise
+
+    def _open_cluster(self) -> None:
+        if self.spec.address is not None:
+            self._connected = connect(self.spec.address)
+            return
+        if ray.is_initialized():
+            raise SessionStateError(
+                "This process is connected to a Ray cluster already, and a process can be connected to one only. Stop "
+                "the other session, call ray.shutdown(), or pass address='auto' to run in that cluster."
+            )
+        config = self.spec.config.config
+        here = Resources.detect()
+        settings = HeadSettings(
+            session=self.spec.session,
+            record_path=self._run.cluster,
+            detached=self.spec.detached,
+            cpus=max(os.cpu_count() or 1, int(np.ceil(total(asks(config))["CPU"]))),
+            gpus=int(here.gpus),
+            object_store_bytes=object_store_bytes(
+                plan(config, here).buffer_bytes or 0, here.memory_bytes, here.shm_bytes
+            ),
+        )
+        self._record, self._head = start_head(settings, HEAD_SECONDS)
+        self._connected = connect(self._record.address, self._record.token_path)
+
+    def _start_supervisor(self) -> Any:
+        actor = (
+            ray.remote(concurrency_groups=CONCURRENCY)(Supervisor)
+            .options(
+                name=actor_name(self.spec.session, SUPERVISOR),
+                namespace=NAMESPACE,
+                lifetime="detached" if self.spec.detached else None,
+                num_cpus=0,
+                max_concurrency=8,
+                max_pending_calls=PENDING_CALLS,
+            )
+            .remote(self.spec, None if self._record is None else self._record.pid)
+        )
+        call(actor.pid.remote(), what="the supervisor")
+        return actor
+
+    def start_trainer(self) -> None:
+        """See the protocol."""
+        self._ask("start_trainer")
+
+    def snapshot(self, cursor: Cursor) -> Snapshot:
+        """See the protocol. Where the supervisor is gone, says that the session failed, and why."""
+        try:
+            snapshot: Snapshot = self._ask("snapshot", cursor)
+            return snapshot
+        except TrainingError as error:
+            return Snapshot("stopped" if self._stopped else "failed", cursor, {"failure": str(error)})
+
+    def edit(self, key: str, value: Any) -> Edit:
+        """See the protocol."""
+        edit: Edit = self._ask("edit", key, value)
+        return edit
+
+    def pause(self) -> None:
+        """See the protocol."""
+        self._ask("pause")
+
+    def resume(self) -> None:
+        """See the protocol."""
+        self._ask("resume")
+
+    def request(self, kind: str, **arguments: Any) -> None:
+        """See the protocol."""
+        self._ask("request", kind, arguments)
+
+    def evaluate(
+        self, episodes: int, deterministic: bool, seed: int, random_policy: bool, record: int
+    ) -> EvaluationResult:
+        """See the protocol. Runs in a process of its own that asks Ray for no CPU, so it never waits for training."""
+        task = ray.remote(evaluate_apart).options(num_cpus=0, max_retries=0, name=f"{self.spec.session}/evaluation")
+        weights = self._ask("newest_weights")
+        reference = task.remote(
+            self.spec.config, self._ask("env_spec"), weights, episodes, deterministic, seed, random_policy, record
+        )
+        try:
+            result: EvaluationResult = call(reference, EVALUATION_SECONDS, "the evaluation")
+            return result
+        except BaseException:
+            ray.cancel(reference, force=True)
+            raise
+
+    def frames(self) -> Mapping[str, npt.NDArray[np.uint8]]:
+        """See the protocol."""
+        frames: Mapping[str, npt.NDArray[np.uint8]] = self._ask("frames")
+        return frames
+
+    def wait(self, timeout: float) -> bool:
+        """See the protocol."""
+        return bool(call(self._living().wait.remote(timeout), timeout + QUICK, "the supervisor"))
+
+    def stop(self, timeout: float) -> None:
+        """See the protocol. In a cluster of the session's own the cluster ends; in another one, only our actors do."""
+        if self._stopped:
+            return
+        self._stopped = True
+        deadline = time.monotonic() + timeout
+        try:
+            if self._supervisor is not None:
+                self._stop_supervisor(timeout * 0.8)
+        finally:
+            if self._connected:
+                ray.shutdown()
+            if self._record is not None:
+                stop_head(self._record, self._run.cluster, max(10.0, deadline - time.monotonic()))
+            if self._head is not None:
+                self._head.wait(timeout=10.0)
+
+    def _stop_supervisor(self, timeout: float) -> None:
+        try:
+            call(self._supervisor.stop.remote(timeout), timeout + 5.0, "the supervisor")
+        except (MineStudioError, RayError) as error:
+            logger.warning("session %s did not end in order and is ended by force: %s", self.spec.session, error)
+        ray.kill(self._supervisor)  # what it owns ends with it
+
+    def _living(self) -> Any:
+        if self._supervisor is None or self._stopped:
+            raise SessionStateError("the runtime is not running; start_rollout() comes first, and nothing after stop()")
+        return self._supervisor
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        return call(getattr(self._living(), method).remote(*arguments), what="the supervisor")
+
+    @property
+    def running(self) -> bool:
+        """Whether the rollout was started and not stopped through this object."""
+        return self._supervisor is not None and not self._stopped
+
+    @classmethod
+    def of_running(cls, supervisor: Any, record: ClusterRecord | None = None, connected: bool = False) -> RayRuntime:
+        """A runtime for a session that runs already. ``connected``: its end shall disconnect this process from Ray."""
+        runtime = cls(call(supervisor.spec.remote(), what="the supervisor"))
+        runtime._supervisor, runtime._record, runtime._connected = supervisor, record, connected
+        return runtime
+
+
+def attach(session: str, run_root: str | Path, address: str | None = None) -> RayRuntime:
+    """The runtime of a session that another process started.
+
+    With ``address`` it is looked for in that cluster, else in the cluster that the run directory records. Raises
+    RunError when nothing of it lives there.
+    """
+    if address is not None:
+        record, connected = None, connect(address)
+    else:
+        path = RunDirectory.open(run_root, session).cluster
+        record = ClusterRecord.read(path)
+        if not record.alive:
+            stop_head(record, path, timeout=20.0)
+            raise RunError(
+                f"The cluster of session {session!r} (head process {record.pid}) is gone, and with it what was not on "
+                "disk. Go on from its last checkpoint: load_config(..., resume=" + repr(session) + ")."
+            )
+        connected = connect(record.address, record.token_path)
+    try:
+        return RayRuntime.of_running(find_actor(session, SUPERVISOR), record, connected)
+    except MineStudioError:
+        if connected:
+            ray.shutdown()
+        raise
+
+
+def _prepare_run(spec: RuntimeSpec) -> RunDirectory:
+    """The run directory with the configuration in it."""
+    run = RunDirectory.create(spec.run_root, spec.session, exist_ok=True)
+    for name, text in spec.config.files().items():
+        (run.path / name).write_text(text, encoding="utf-8")
+    run.whole_config.write_text(spec.config.whole_config, encoding="utf-8")
+    return run

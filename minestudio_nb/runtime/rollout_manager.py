@@ -1,0 +1,230 @@
+"""RolloutManager: starts the rollout workers of a session, watches them, replaces those that die, and stops them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from minestudio_nb.contracts.protocols import TelemetrySink
+from minestudio_nb.contracts.specs import EnvSpec
+from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.errors import ResourceError
+from minestudio_nb.runtime.actors import RolloutWorkerWrapper
+from minestudio_nb.runtime.base import RuntimeSpec
+from minestudio_nb.runtime.calls import QUICK, call
+from minestudio_nb.runtime.names import NAMESPACE, actor_name
+
+__all__ = ["RolloutManager"]
+
+LIFETIME_RESTARTS = 10
+"""Deaths of one rollout worker after which replacing it is given up."""
+RESTARTS_PER_MINUTE = 3
+"""Deaths of one rollout worker within a minute after which replacing it is given up."""
+PREVIEW_SECONDS = 5.0
+"""How long a worker keeps copying frames for previews after it was asked for some."""
+
+
+@dataclass
+class _Worker:
+    """A rollout worker's actor, and the call to its loop, which returns when the worker has ended."""
+
+    actor: Any
+    run: Any
+
+
+class RolloutManager:
+    """All rollout workers of a session. Lives in the supervisor's process, where any thread may call it.
+
+    ``on_failure`` is called with a text when the rollout cannot go on: a worker's code raised, or kept dying.
+    """
+
+    def __init__(
+        self,
+        spec: RuntimeSpec,
+        buffer: Any,
+        supervisor: Any,
+        telemetry: TelemetrySink,
+        on_failure: Callable[[str], None],
+    ) -> None:
+        self._spec = spec
+        self._buffer = buffer
+        self._supervisor = supervisor
+        self._telemetry = telemetry
+        self._on_failure = on_failure
+        self._workers: dict[int, _Worker] = {}
+        self._deaths: dict[int, list[float]] = {}
+        self._weights: Any = None
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="rollout-watcher", daemon=True)
+
+    @property
+    def count(self) -> int:
+        """Rollout workers that there should be."""
+        return self._spec.config.config.rollout_config.num_rollout_workers
+
+    def start(self, timeout: float) -> EnvSpec:
+        """Starts all workers; returns when each environment has shown its first observation.
+
+        Raises what a worker raised while it started, and ResourceError when one did not get its resources in time.
+        """
+        for index in range(self.count):
+            self._start_worker(index)
+        waiting = {worker.actor.started.remote(timeout): index for index, worker in self._workers.items()}
+        deadline = time.monotonic() + timeout
+        spec: EnvSpec | None = None
+        while waiting:
+            done, _ = ray.wait(list(waiting), timeout=max(0.0, deadline - time.monotonic()))
+            if not done:
+                raise ResourceError(
+                    f"Rollout workers {sorted(waiting.values())} were not ready after {timeout:.0f} s. Either they got "
+                    f"no resources (free now: {ray.available_resources()}), or their environments are slow to start: "
+                    "see timeouts.start."
+                )
+            index = waiting.pop(done[0])
+            spec = call(done[0], what=f"rollout worker {index}")
+        self._watcher.start()
+        assert spec is not None  # the schema asks for at least one worker
+        return spec
+
+    def _start_worker(self, index: int) -> None:
+        rollout = self._spec.config.config.rollout_config
+        actor = (
+            ray.remote(RolloutWorkerWrapper)
+            .options(
+                name=actor_name(self._spec.session, f"rollout_worker_{index}"),
+                namespace=NAMESPACE,
+                num_cpus=rollout.num_cpus_per_worker,
+                num_gpus=rollout.num_gpus_per_worker,
+                max_concurrency=8,
+                max_restarts=0,  # the manager replaces a worker itself: a new one needs the weights first
+            )
+            .remote(self._spec, index, self._buffer, self._supervisor)
+        )
+        if self._weights is not None:
+            actor.set_weights.remote([self._weights])
+        with self._lock:
+            self._workers[index] = _Worker(actor, actor.run.remote())
+
+    def alive(self) -> int:
+        """Workers whose loop has not ended."""
+        with self._lock:
+            runs = [worker.run for worker in self._workers.values()]
+        return len(ray.wait(runs, num_returns=len(runs), timeout=0)[1]) if runs else 0
+
+    def publish(self, weights: Any, version: int, timeout: float) -> None:
+        """Puts new weights (a reference) into every worker's slot; returns when all that answer in time hold them."""
+        self._weights = weights
+        with self._lock:
+            waiting = {w.actor.set_weights.remote([weights]): index for index, w in self._workers.items()}
+        if not waiting:
+            return
+        _, late = ray.wait(list(waiting), num_returns=len(waiting), timeout=timeout)
+        for reference in late:
+            self._tell(
+                waiting[reference],
+                "weights_late",
+                f"has not taken policy version {version} within {timeout:.0f} s; it goes on with an older one",
+                "warning",
+            )
+
+    def frames(self, timeout: float) -> dict[str, npt.NDArray[np.uint8]]:
+        """The newest frames, ``"worker/env"`` -> uint8 (H, W, 3), of workers that answer in time."""
+        with self._lock:
+            asked = [worker.actor.preview.remote(PREVIEW_SECONDS) for worker in self._workers.values()]
+        frames: dict[str, npt.NDArray[np.uint8]] = {}
+        for reference in ray.wait(asked, num_returns=len(asked), timeout=timeout)[0] if asked else ():
+            try:
+                frames.update(ray.get(reference, timeout=timeout))
+            except RayError:
+                continue  # that worker is being replaced
+        return frames
+
+    def record(self, episodes: int) -> None:
+        """Spreads a wish to record ``episodes`` episodes over the workers."""
+        with self._lock:
+            actors = [worker.actor for _, worker in sorted(self._workers.items())]
+        for position, actor in enumerate(actors):
+            share = episodes // len(actors) + (position < episodes % len(actors))
+            if share:
+                actor.record.remote(share)
+
+    def pids(self) -> Mapping[int, int]:
+        """Process ids of the workers that answer."""
+        with self._lock:
+            actors = {index: worker.actor for index, worker in self._workers.items()}
+        return {index: call(actor.pid.remote(), what=f"rollout worker {index}") for index, actor in actors.items()}
+
+    def stop(self, timeout: float) -> None:
+        """Lets every worker end its loop and close its environments; kills those that do not within ``timeout`` s."""
+        self._stopping.set()
+        with self._lock:
+            workers = list(self._workers.values())
+        for worker in workers:
+            worker.actor.stop.remote()
+        runs = [worker.run for worker in workers]
+        if runs:
+            ray.wait(runs, num_returns=len(runs), timeout=timeout)
+        for worker in workers:
+            ray.kill(worker.actor)
+        if self._watcher.is_alive():
+            self._watcher.join(timeout=5.0)
+
+    def _watch(self) -> None:
+        """Waits for loops that end, and deals with each."""
+        while not self._stopping.is_set():
+            with self._lock:
+                runs = {worker.run: index for index, worker in self._workers.items()}
+            if not runs:
+                return
+            for reference in ray.wait(list(runs), timeout=1.0)[0]:
+                if not self._stopping.is_set():
+                    self._ended(runs[reference], reference)
+
+    def _ended(self, index: int, run: Any) -> None:
+        try:
+            ray.get(run, timeout=QUICK)
+        except RayTaskError as error:
+            self._give_up(index, f"failed: {type(error.cause).__name__}: {error.cause}", str(error))
+        except RayError as error:
+            self._died(index, _first_line(error))
+        else:
+            with self._lock:
+                del self._workers[index]  # it was told to stop
+
+    def _died(self, index: int, cause: str) -> None:
+        now = time.monotonic()
+        deaths = self._deaths.setdefault(index, [])
+        deaths.append(now)
+        lately = sum(now - moment < 60 for moment in deaths)
+        if len(deaths) > LIFETIME_RESTARTS or lately > RESTARTS_PER_MINUTE:
+            self._give_up(index, f"died {len(deaths)} times ({lately} within a minute), the last time: {cause}", cause)
+            return
+        dropped = call(self._buffer.forget_worker.remote(index), what="the replay buffer")
+        text = f"died ({cause}) and was replaced; {dropped} fragments that it had begun were dropped"
+        self._start_worker(index)
+        self._tell(index, "worker_restart", text, "warning")
+
+    def _give_up(self, index: int, text: str, detail: str) -> None:
+        with self._lock:
+            del self._workers[index]
+        self._tell(index, "failure", text, "error", detail=detail)
+        self._on_failure(f"rollout worker {index} {text}")
+
+    def _tell(self, index: int, kind: str, text: str, severity: Any, **data: Any) -> None:
+        source = f"worker {index}"
+        self._telemetry.event(Event(kind, f"Rollout {source} {text}.", severity, source, data=data))
+
+
+def _first_line(error: BaseException) -> str:
+    """What an error of Ray says about a process's end, without the advice around it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

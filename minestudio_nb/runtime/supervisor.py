@@ -1,0 +1,296 @@
+"""Supervisor: the actor that stands for a whole session on a Ray cluster.
+
+It holds what users read and write (telemetry hub, control box, phase), starts everything else, and outlives the process
+that made it where the session is detached. Each of its parts is a class of its own; here they are only connected.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import ray
+
+from minestudio_nb.config import Resources, redact
+from minestudio_nb.config.planning import chosen_schedule
+from minestudio_nb.contracts.control import ControlOrder, Edit, EditStatus
+from minestudio_nb.contracts.specs import EnvSpec
+from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.contracts.weights import WeightsPackage
+from minestudio_nb.runs import RunDirectory
+from minestudio_nb.runtime.base import Cursor, Phase, RuntimeSpec, Snapshot
+from minestudio_nb.runtime.buffer_actor import ReplayBufferActor
+from minestudio_nb.runtime.calls import call
+from minestudio_nb.runtime.controls import Controls
+from minestudio_nb.runtime.names import NAMESPACE, actor_name
+from minestudio_nb.runtime.rollout_manager import RolloutManager
+from minestudio_nb.runtime.training import TrainerRun
+from minestudio_nb.telemetry import Hub, ProcessTrees, make_exporters
+from minestudio_nb.telemetry.exporters import Exporter
+
+__all__ = ["CONCURRENCY", "PUBLISH_SECONDS", "Supervisor"]
+
+PUBLISH_SECONDS = 30.0
+"""How long new weights wait for a worker to take them before training goes on without it."""
+FRAMES_SECONDS = 1.0
+"""How long a preview waits for a worker."""
+CONCURRENCY = {"telemetry": 1, "trainer": 4, "wait": 16}
+"""Threads per group of calls. Telemetry has one, so that what one sender sent stays in order; calls that wait have
+their own, so that a snapshot never waits behind them."""
+
+BUFFER_SETTINGS = "rollout_config.replay_buffer_config."
+
+
+class Supervisor:
+    """See the module. All methods may be called at the same time; calls that wait have deadlines."""
+
+    def __init__(self, spec: RuntimeSpec, root_pid: int | None) -> None:
+        """``root_pid`` is the head of the session's own cluster, whose descendants are all its processes."""
+        self._spec = spec
+        config = spec.config.config
+        run = RunDirectory.open(spec.run_root, spec.session)
+        me = ray.get_runtime_context().current_actor
+        cpus = Resources.detect().cpus if spec.address is None else ray.cluster_resources().get("CPU", 1.0)
+        # The whole system. Actors belong to this process and end with it.
+        #   rollout workers --fragments--> buffer --> trainer --weights--> supervisor --> rollout workers
+        #   rollout workers, buffer, trainer --numbers, events--> hub --> sessions;  sessions --> controls --> trainer
+        self._processes = ProcessTrees([os.getpid() if root_pid is None else root_pid])
+        window = config.rollout_config.episode_statistics_config.window
+        self._hub = Hub.reload(run, _exporters(spec, run), self._processes, window)
+        self._controls = Controls()
+        self._buffer = (
+            ray.remote(ReplayBufferActor)
+            .options(name=actor_name(spec.session, "replay_buffer"), namespace=NAMESPACE, num_cpus=0)
+            .remote(config, chosen_schedule(config, cpus), me)
+        )
+        self._rollout = RolloutManager(spec, self._buffer, me, self._hub, self._fail)
+        self._training = TrainerRun(spec, self._buffer, me, self._hub, self._training_ended)
+
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._phase: Phase = "new"
+        self._stop_reason = ""
+        self._failure = ""
+        self._version = -1
+        self._started_at = time.time()
+        self._claimed_at = time.monotonic()
+        self._env_spec: EnvSpec | None = None
+        self._weights: Any = None
+
+    # What a session calls.
+
+    def pid(self) -> int:
+        """The process id; an answer also means that the actor is up."""
+        return os.getpid()
+
+    def spec(self) -> RuntimeSpec:
+        """What the session was started with."""
+        return self._spec
+
+    def start_rollout(self, timeout: float) -> EnvSpec:
+        """See :meth:`RolloutManager.start`."""
+        self._env_spec = self._rollout.start(timeout)
+        if self._spec.address is not None:
+            for pid in self._rollout.pids().values():
+                self._processes.add(pid)
+        with self._lock:
+            if self._phase == "new":
+                self._phase = "rolling"
+        return self._env_spec
+
+    def start_trainer(self) -> None:
+        """Starts training in the background."""
+        assert self._env_spec is not None, "start_rollout comes first"
+        with self._lock:
+            self._phase = "training"
+        self._training.start(self._env_spec)
+
+    def snapshot(self, cursor: Cursor) -> Snapshot:
+        """News since ``cursor`` and what holds now. Asking also claims the session for somebody."""
+        self._claimed_at = time.monotonic()
+        news = self._hub.news(cursor.points, cursor.events, cursor.episodes)
+        return Snapshot(
+            phase=self._shown_phase(),
+            cursor=Cursor(news.points_seen, news.events_seen, news.episodes_seen),
+            status=self._status(),
+            points=news.points,
+            events=news.events,
+            episodes=news.episodes,
+            edits=self._controls.edits(),
+        )
+
+    def edit(self, key: str, value: Any) -> Edit:
+        """See :meth:`Controls.edit`."""
+        return self._controls.edit(key, value)
+
+    def pause(self) -> None:
+        """Asks for a pause at the next border; workers stop when their credits are used up."""
+        self._controls.pause()
+
+    def resume(self) -> None:
+        """Ends a pause."""
+        self._controls.resume()
+
+    def request(self, kind: str, arguments: Mapping[str, Any]) -> None:
+        """A one-shot wish: recording goes to the workers, everything else to the trainer's next border."""
+        if kind == "record":
+            self.forward({"kind": kind, **arguments})
+        else:
+            self._controls.request(kind, **arguments)
+
+    def frames(self) -> dict[str, npt.NDArray[np.uint8]]:
+        """The newest frame of each environment."""
+        return self._rollout.frames(FRAMES_SECONDS)
+
+    def newest_weights(self) -> list[Any]:
+        """A reference to the newest WeightsPackage in a list, or an empty list before the first."""
+        return [] if self._weights is None else [self._weights]
+
+    def env_spec(self) -> EnvSpec | None:
+        """What the environments show and accept, once the rollout has started."""
+        return self._env_spec
+
+    @ray.method(concurrency_group="wait")
+    def wait(self, timeout: float) -> bool:
+        """Blocks until the trainer has finished, failed or stopped; False after ``timeout`` seconds."""
+        return self._over.wait(timeout)
+
+    @ray.method(concurrency_group="wait")
+    def stop(self, timeout: float) -> None:
+        """Ends trainer and rollout in order: a checkpoint is written, environments are closed, files are complete."""
+        deadline = time.monotonic() + timeout
+        self._controls.stop()
+        self._training.join(timeout * 0.6)
+        call(self._buffer.close.remote("the session stops"), what="the replay buffer")
+        self._training.join(1.0)
+        self._rollout.stop(max(1.0, deadline - time.monotonic() - 2.0))
+        with self._lock:
+            if self._phase not in ("finished", "failed"):
+                self._phase = "stopped"
+        self._over.set()
+        self._hub.close(timeout=max(1.0, deadline - time.monotonic()))
+
+    def unclaimed_seconds(self) -> float:
+        """Seconds since somebody last asked for a session that is over; 0 while it goes on. The head asks this."""
+        return time.monotonic() - self._claimed_at if self._over.is_set() else 0.0
+
+    # What rank 0 of the trainer calls.
+
+    @ray.method(concurrency_group="trainer")
+    def read_controls(self, revision: int, timeout: float) -> ControlOrder:
+        """See :class:`~minestudio_nb.contracts.protocols.ControlBox`; waits for a change if ``timeout`` is above 0."""
+        return self._controls.wait(revision, timeout) if timeout > 0 else self._controls.read(revision)
+
+    @ray.method(concurrency_group="trainer")
+    def answer_edit(self, revision: int, status: EditStatus, iteration: int, reason: str) -> None:
+        """Records what became of an edit."""
+        self._controls.answer(revision, status, iteration, reason)
+
+    @ray.method(concurrency_group="trainer")
+    def edited(self, key: str, value: Any) -> None:
+        """Passes an edit that was applied on to the buffer, where it is one of its settings."""
+        if key.startswith(BUFFER_SETTINGS):
+            call(self._buffer.configure.remote(key.removeprefix(BUFFER_SETTINGS), value), what="the replay buffer")
+
+    @ray.method(concurrency_group="trainer")
+    def forward(self, wish: Mapping[str, Any]) -> None:
+        """Does what the trainer cannot do itself: has episodes recorded."""
+        if wish["kind"] == "record":
+            self._rollout.record(int(wish["episodes"]))
+
+    @ray.method(concurrency_group="trainer")
+    def return_window(self) -> float:
+        """Mean return over a full window of episodes; NaN before it is full."""
+        full = self._hub.window_size() >= self._spec.config.config.rollout_config.episode_statistics_config.window
+        return self._hub.return_window() if full else math.nan
+
+    @ray.method(concurrency_group="trainer")
+    def publish(self, package: WeightsPackage) -> None:
+        """Brings new weights to all workers, then opens the gate of the next iteration."""
+        self._weights = ray.put(package)  # a copy of this process's own, which a dying trainer does not take along
+        self._rollout.publish(self._weights, package.version, PUBLISH_SECONDS)
+        self._version = package.version
+        call(self._buffer.published.remote(package.version), what="the replay buffer")
+
+    @ray.method(concurrency_group="trainer")
+    def trainer_process(self, pid: int) -> None:
+        """A training process on this node tells its process id, for the session's CPU time."""
+        self._processes.add(pid)
+
+    @ray.method(concurrency_group="trainer")
+    def trainer_result(self, reason: str, failure: str, detail: str) -> None:
+        """Rank 0 says why training ended, or any rank why it failed, before its process ends."""
+        self._training.result(reason, failure, detail)
+
+    # What everybody calls.
+
+    @ray.method(concurrency_group="telemetry")
+    def telemetry(self, kind: Literal["metrics", "iteration", "event", "episodes"], *arguments: Any) -> None:
+        """One call of :class:`~minestudio_nb.contracts.protocols.TelemetrySink`."""
+        getattr(self._hub, kind)(*arguments)
+
+    # Inside.
+
+    def _shown_phase(self) -> Phase:
+        with self._lock:
+            return "paused" if self._phase == "training" and self._controls.paused else self._phase
+
+    def _status(self) -> dict[str, Any]:
+        last: Mapping[str, Any] = self._hub.last_point() or {}
+        config = self._spec.config.config
+        edited = {edit.key: edit.value for edit in self._controls.edits() if edit.status == "applied"}
+        return {
+            "iteration": last.get("iteration", 0),
+            "num_iterations": edited.get("train_config.num_iterations", config.train_config.num_iterations),
+            "env_steps": self._hub.env_steps,
+            "policy_version": self._version,
+            "workers_alive": self._rollout.alive(),
+            "workers": self._rollout.count,
+            "unread_fragments": int(last.get("values", {}).get("buffer/unread_fragments", 0)),
+            "revision": len(self._controls.edits()),
+            "started_at": self._started_at,
+            "stop_reason": self._stop_reason,
+            "failure": self._failure,
+        }
+
+    def _training_ended(self, reason: str, failure: str) -> None:
+        if failure:
+            self._fail(failure)
+            return
+        with self._lock:
+            if self._phase != "failed":
+                self._phase = "finished"
+            self._stop_reason = reason
+        self._hub.event(Event("state", f"Training ended: {reason}.", source="trainer"))
+        self._over.set()
+
+    def _fail(self, cause: str) -> None:
+        """The session cannot go on: says why, once, and lets everything end."""
+        with self._lock:
+            if self._over.is_set():
+                return
+            self._phase = "failed"
+            self._failure = cause
+        self._hub.event(Event("failure", f"The session failed: {cause}", "error", "supervisor"))
+        self._over.set()
+        self._controls.stop()
+        self._buffer.close.remote(cause)
+
+
+def _exporters(spec: RuntimeSpec, run: RunDirectory) -> list[Exporter]:
+    config = spec.config.config
+    logger = config.logger_config
+    return make_exporters(
+        run.path,
+        logger.name or spec.session,
+        tensorboard=logger.tensorboard,
+        wandb=logger.wandb,
+        project=logger.project,
+        config=redact(config.to_dict()),
+    )

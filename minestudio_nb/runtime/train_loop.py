@@ -1,0 +1,100 @@
+"""What each training process runs under Ray Train: builds the trainer and connects it to the session's actors."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from minestudio_nb.config.schema import OnlineConfig
+from minestudio_nb.contracts.specs import EnvSpec
+from minestudio_nb.policies import build_policy
+from minestudio_nb.runs import RunDirectory
+from minestudio_nb.runtime.adapters import RemoteControl, RemotePublisher, RemoteStore, RemoteTelemetry
+from minestudio_nb.runtime.base import RuntimeSpec
+from minestudio_nb.runtime.calls import call
+
+__all__ = ["TrainJob", "train_loop"]
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """All that a training process is started with. ``resume`` overrides the configuration after a restart."""
+
+    spec: RuntimeSpec
+    env_spec: EnvSpec
+    buffer: Any
+    supervisor: Any
+    publish_seconds: float
+    resume: str | None = None
+
+    @property
+    def config(self) -> OnlineConfig:
+        """The configuration to train with."""
+        config = self.spec.config.config
+        return config if self.resume is None else config.with_value("train_config.resume", self.resume)
+
+
+def train_loop(arguments: dict[str, Any]) -> None:
+    """The function that Ray Train calls on each rank, with ``{"job": TrainJob}``.
+
+    Rank 0 tells the supervisor why training ended. A rank that fails tells the cause before it raises, since what Ray
+    reports later is about processes.
+    """
+    job: TrainJob = arguments["job"]
+    supervisor = job.supervisor
+    call(supervisor.trainer_process.remote(os.getpid()), what="the supervisor")
+    try:
+        reason = _train(job)
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        call(supervisor.trainer_result.remote("", text, traceback.format_exc()), what="the supervisor")
+        raise
+    if reason is not None:
+        call(supervisor.trainer_result.remote(reason, "", ""), what="the supervisor")
+
+
+def device_of(config: OnlineConfig) -> torch.device:
+    """``train_config.device``; auto is the GPU that Ray gave this process, else the CPU."""
+    train = config.train_config
+    if train.device != "auto":
+        return torch.device(train.device)
+    return torch.device("cuda" if train.num_gpus_per_worker > 0 else "cpu")
+
+
+def _train(job: TrainJob) -> str | None:
+    """Builds the trainer and runs it to its end; the reason on rank 0, None on the others."""
+    from minestudio_nb.trainer import CheckpointStore, SingleProcess, TorchCollective, get_trainer_class
+
+    config, spec = job.config, job.spec
+    train = config.train_config
+    torch.set_num_threads(train.num_threads)
+    device = device_of(config)
+    group = torch.distributed.is_available() and torch.distributed.is_initialized()
+    several = group and torch.distributed.get_world_size() > 1
+    collective = TorchCollective(device if device.type == "cuda" else None) if several else SingleProcess()
+    policy = build_policy(spec.config.policy, job.env_spec, train.seed)
+    reference = build_policy(spec.config.policy, job.env_spec, train.seed) if train.kl_divergence_coef_rho else None
+    trainer = get_trainer_class(config.trainer_name)(
+        policy=policy,
+        reference_policy=reference,
+        config=config,
+        env_spec=job.env_spec,
+        store=RemoteStore(job.buffer),
+        publisher=RemotePublisher(job.supervisor, job.publish_seconds),
+        control=RemoteControl(job.supervisor),
+        telemetry=RemoteTelemetry(job.supervisor),
+        checkpoints=CheckpointStore(RunDirectory.open(spec.run_root, spec.session).checkpoints),
+        collective=collective,
+        session=spec.session,
+        device=device,
+        return_window=lambda: call(job.supervisor.return_window.remote(), what="the supervisor"),
+        on_edit=lambda key, value: call(job.supervisor.edited.remote(key, value), what="the supervisor"),
+        on_request=lambda wish: call(job.supervisor.forward.remote(dict(wish)), what="the supervisor"),
+    )
+    trainer.setup()
+    result = trainer.train()
+    return result.reason if collective.rank == 0 else None

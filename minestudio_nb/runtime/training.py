@@ -1,0 +1,139 @@
+"""TrainerRun: one training under Ray Train, restarted from the newest checkpoint where a process died."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from minestudio_nb.contracts.protocols import TelemetrySink
+from minestudio_nb.contracts.specs import EnvSpec
+from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.runs import RunDirectory
+from minestudio_nb.runtime.base import RuntimeSpec
+from minestudio_nb.runtime.preflight import trainer_resources
+
+__all__ = ["TrainerRun"]
+
+MAX_RESTARTS = 3
+"""Deaths of training processes, without a new checkpoint in between, after which restarting is given up."""
+
+RAY_TRAIN_SETTINGS = {
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # an actor that costs a process and serves cloud schedulers only
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the same in the trainer as everywhere else
+}
+
+
+class TrainerRun:
+    """Runs ``TorchTrainer.fit`` on a thread of its own in the supervisor's process.
+
+    ``on_end(reason, failure)`` is called once: with why training ended, or with the text of its failure.
+    """
+
+    def __init__(
+        self,
+        spec: RuntimeSpec,
+        buffer: Any,
+        supervisor: Any,
+        telemetry: TelemetrySink,
+        on_end: Callable[[str, str], None],
+    ) -> None:
+        self._spec = spec
+        self._buffer = buffer
+        self._supervisor = supervisor
+        self._telemetry = telemetry
+        self._on_end = on_end
+        self._run = RunDirectory(spec.run_root, spec.session)
+        self._reason = ""
+        self._failure = ""
+        self._detail = ""
+        self._thread: threading.Thread | None = None
+
+    def start(self, env_spec: EnvSpec) -> None:
+        """Begins to train; returns at once."""
+        self._thread = threading.Thread(target=self._main, args=(env_spec,), name="ray-train", daemon=True)
+        self._thread.start()
+
+    def result(self, reason: str, failure: str, detail: str) -> None:
+        """What a training process says about its end while it can: rank 0 the reason, any rank its failure."""
+        if failure and not self._failure:
+            self._failure, self._detail = failure, detail
+        self._reason = reason or self._reason
+
+    def join(self, timeout: float) -> bool:
+        """Waits until training has ended, at most ``timeout`` seconds; whether it has."""
+        if self._thread is None:
+            return True
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _main(self, env_spec: EnvSpec) -> None:
+        resume: str | None = None
+        newest_at_death: str | None = None
+        deaths = 0
+        while True:
+            cause = self._fit(env_spec, resume)
+            if self._reason or self._failure or cause is None:
+                break
+            resume = self._newest_checkpoint()
+            deaths = deaths + 1 if resume == newest_at_death else 1
+            newest_at_death = resume
+            if deaths > MAX_RESTARTS:
+                self._failure = f"training processes died {deaths} times without a checkpoint in between: {cause}"
+                break
+            source = f"the checkpoint {Path(resume).name}" if resume else "the beginning, as there is no checkpoint yet"
+            text = f"A training process died ({cause}). Training goes on from {source}."
+            self._telemetry.event(Event("trainer_restart", text, "warning", "trainer"))
+        if self._failure:
+            self._telemetry.event(
+                Event("failure", f"Training failed: {self._failure}", "error", "trainer", data={"detail": self._detail})
+            )
+        self._on_end(self._reason or "ended", self._failure)
+
+    def _newest_checkpoint(self) -> str | None:
+        folders = [path for path in self._run.checkpoints.glob("iteration_*") if path.is_dir()]
+        return str(max(folders, key=lambda path: path.stat().st_mtime)) if folders else None
+
+    def _fit(self, env_spec: EnvSpec, resume: str | None) -> str | None:
+        """One attempt; None when it ended by itself, else one line about the process that died."""
+        os.environ.update(RAY_TRAIN_SETTINGS)
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+
+        from minestudio_nb.runtime.supervisor import PUBLISH_SECONDS
+        from minestudio_nb.runtime.train_loop import TrainJob, train_loop
+
+        config = self._spec.config.config
+        train = config.train_config
+        gpu = train.num_gpus_per_worker > 0
+        storage = self._run.path / "ray_train"
+        job = TrainJob(self._spec, env_spec, self._buffer, self._supervisor, PUBLISH_SECONDS, resume)
+        trainer = TorchTrainer(
+            train_loop,
+            train_loop_config={"job": job},
+            torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=train.num_workers,
+                use_gpu=gpu,
+                resources_per_worker=trainer_resources(config),
+                placement_strategy=train.scaling_config.placement_strategy,
+            ),
+            run_config=RunConfig(name="train", storage_path=str(storage), failure_config=FailureConfig(max_failures=0)),
+        )
+        try:
+            trainer.fit()
+        except Exception as error:  # noqa: BLE001 - whatever ends it must end the session too, with its cause
+            return _first_line(error)
+        finally:
+            shutil.rmtree(storage, ignore_errors=True)  # Ray Train's own notes; checkpoints are ours
+        return None
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

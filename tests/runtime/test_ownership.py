@@ -1,0 +1,140 @@
+"""Who ends with whom: a session's processes are looked for in the process table after each kind of end.
+
+Each test runs a driver of its own, since the test process is itself connected to a cluster. Processes are recognised by
+a mark in their environment that everything a driver starts inherits.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from minestudio_nb.runtime.cluster import ClusterRecord
+from tests.runtime.ray_support import START_SECONDS, eventually, processes_started_for, start_driver
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+
+PRELUDE = """
+import sys
+from minestudio_nb.config import load_config
+from minestudio_nb.runtime.base import Cursor, RuntimeSpec
+from minestudio_nb.runtime.ray_runtime import RayRuntime, attach
+
+SMALL = ["train_config.num_iterations=100000", "rollout_config.worker_config.num_envs=4"]
+
+def say(*words):
+    print(*words, flush=True)
+
+def start(session, source="cartpole", detached=False):
+    runtime = RayRuntime(RuntimeSpec(session, load_config(source, SMALL), ".", None, detached))
+    runtime.start_rollout(200.0)
+    runtime.start_trainer()
+    return runtime
+
+def until_point(runtime, count):
+    while True:
+        points = runtime.snapshot(Cursor()).points
+        if len(points) >= count:
+            return points
+        assert not runtime.wait(0.2), runtime.snapshot(Cursor()).status
+"""
+
+
+def said(driver: subprocess.Popen[str], word: str) -> str:
+    """Reads the driver's output up to the line that begins with ``word``, and returns that line."""
+    assert driver.stdout is not None
+    seen = []
+    for line in driver.stdout:
+        seen.append(line)
+        if line.startswith(word):
+            return line.strip()
+    raise AssertionError(f"the driver ended without saying {word!r}:\n{''.join(seen)}")
+
+
+def kill(driver: subprocess.Popen[str]) -> None:
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    for pipe in (driver.stdin, driver.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+def none_left(mark: str, but: int = -1) -> bool:
+    return not [process for process in processes_started_for(mark) if process.pid != but]
+
+
+def test_failed_start_and_stop_leave_no_process(tmp_path: Path) -> None:
+    code = """
+def broken_env():
+    raise RuntimeError("no such world")
+
+try:
+    start("broken", {"base": "cartpole", "env_generator": broken_env})
+except Exception as error:
+    say("failed", type(error).__name__, " ".join(str(error).split()))
+sys.stdin.readline()
+runtime = start("good")
+points = until_point(runtime, 2)
+runtime.stop(30.0)
+runtime.stop(30.0)
+say("stopped", points[-1]["iteration"])
+sys.stdin.readline()
+"""
+    driver = start_driver(PRELUDE + code, "own-stop", tmp_path)
+    assert driver.stdin is not None
+    try:
+        failure = said(driver, "failed")
+        assert "EnvStartError" in failure and "no such world" in failure
+        assert none_left("own-stop", but=driver.pid)
+        driver.stdin.write("\n")
+        driver.stdin.flush()
+        assert int(said(driver, "stopped").split()[1]) >= 2
+        assert none_left("own-stop", but=driver.pid)
+        assert not (tmp_path / "good" / "cluster.json").exists()
+        assert list((tmp_path / "good" / "checkpoints").glob("iteration_*"))
+    finally:
+        kill(driver)
+
+
+def test_a_killed_driver_takes_its_session_along(tmp_path: Path) -> None:
+    driver = start_driver(
+        PRELUDE + 'until_point(start("mine"), 1)\nsay("ready")\nsys.stdin.read()', "own-kill", tmp_path
+    )
+    said(driver, "ready")
+    assert len(processes_started_for("own-kill")) > 5
+    kill(driver)
+    eventually(lambda: none_left("own-kill"), 60.0, "the processes of a killed driver")
+
+
+def test_a_detached_session_survives_and_is_found_again(tmp_path: Path) -> None:
+    code = 'until_point(start("kept", detached=True), 2)\nsay("ready")\nsys.stdin.read()'
+    driver = start_driver(PRELUDE + code, "own-detached", tmp_path)
+    try:
+        said(driver, "ready")
+        kill(driver)
+        record = ClusterRecord.read(tmp_path / "kept" / "cluster.json")
+        assert record.alive and record.detached
+        finder = """
+runtime = attach("kept", ".")
+before = runtime.snapshot(Cursor())
+assert before.phase == "training", before.phase
+assert before.points[0]["iteration"] == 1, "the history is there from its beginning"
+more = until_point(runtime, len(before.points) + 2)
+say("attached", len(before.points), len(more))
+runtime.stop(30.0)
+say("stopped")
+"""
+        second = start_driver(PRELUDE + finder, "own-finder", tmp_path)
+        said(second, "attached")
+        said(second, "stopped")
+        assert second.wait(timeout=START_SECONDS) == 0
+        kill(second)
+        assert none_left("own-detached")
+        assert none_left("own-finder")
+        assert not (tmp_path / "kept" / "cluster.json").exists()
+    finally:
+        for process in processes_started_for("own-detached"):
+            process.kill()
