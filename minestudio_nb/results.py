@@ -133,9 +133,8 @@ class StopReport:
         )
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.name}: {self.iterations} iterations, {self.env_steps:,} env steps; {self.failure or self.stop_reason}"
-        ]
+        lines = [f"{self.name}: {self.iterations} iterations, {self.env_steps:,} env steps"]
+        lines += [f"  ended: {self.failure or self.stop_reason}"]
         if not math.isnan(self.return_window):
             lines.append(f"  mean return over the last 50 episodes: {self.return_window:.2f}")
         lines += [f"  {kind}: {path}" for kind, path in self.files.items()]

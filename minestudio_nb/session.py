@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,12 +55,12 @@ class OnlineSession:
     """One training run.
 
     Args:
-        name: letters, digits, ``._-``; also the name of the run directory. Default: the configuration's name and the time.
-        address: Ray address (``"auto"``, ``"host:port"``, ``"ray://host:port"``); None starts a cluster of the session's own.
+        name: letters, digits, ``._-``; also names the run directory. Default: the configuration's name and the time.
+        address: of a Ray cluster (``"auto"``, ``"host:port"``, ``"ray://host:port"``); None starts one of its own.
         runtime: ``"ray"``, or ``"inline"`` for everything in this process, which a debugger can follow.
         run_root: directory that holds the run directories.
         detached: whether training goes on when this process dies; None takes ``detach_rollout_manager`` of the
-            configuration.
+            configuration, whose own default is true in a notebook and false elsewhere.
     """
 
     def __init__(
@@ -74,11 +75,11 @@ class OnlineSession:
         if runtime not in ("ray", "inline"):
             raise ConfigError(f"runtime must be 'ray' or 'inline', got {runtime!r}")
         if runtime == "inline" and address is not None:
-            raise ConfigError(f"the inline runtime uses no Ray cluster, got address={address!r}; leave one of them out")
+            raise ConfigError(f"runtime='inline' uses no Ray cluster, got address={address!r}; leave one of them out")
         self.name = name
         self._address = address
         self._runtime_name = runtime
-        self._run_root = Path(run_root).resolve()
+        self.run_root = Path(run_root).resolve()
         self._detached = detached
         self._lock = threading.RLock()
         self._state: State = "NEW"
@@ -146,12 +147,12 @@ class OnlineSession:
         self._require("start_rollout", "CONFIGURED")
         loaded = self._config()
         if self.name is None:
-            self.name = fresh_name(self._run_root, loaded.name)
+            self.name = fresh_name(self.run_root, loaded.name)
         seconds = 2 * loaded.config.timeouts.start + 120 if timeout is None else timeout
         spec = RuntimeSpec(
             session=self.name,
             config=loaded,
-            run_root=str(self._run_root),
+            run_root=str(self.run_root),
             address=self._address,
             detached=self._is_detached(loaded),
         )
@@ -186,7 +187,8 @@ class OnlineSession:
         spec = field_specs()[key]
         if not spec.live:
             raise ConfigError(
-                f"{key} cannot change while a session runs. {spec.why_not_live} Live keys: {', '.join(self.live_keys())}."
+                f"{key} cannot change while a session runs. {spec.why_not_live} "
+                f"Live keys: {', '.join(self.live_keys())}."
             )
         edit = self._live().edit(key, checked.get(key))
         self._refresh()
@@ -258,7 +260,7 @@ class OnlineSession:
         """``<run_root>/<name>``."""
         if self.name is None:
             raise SessionStateError(f"a run directory exists after start_rollout(); the session is {self._state}")
-        return self._run_root / self.name
+        return self.run_root / self.name
 
     def status(self) -> SessionStatus:
         """What holds now; asks the runtime."""
@@ -321,7 +323,8 @@ class OnlineSession:
     ) -> SessionStatus:
         """Waits, with the kernel free, until one of the goals is reached or training has ended.
 
-        ``target_return`` is compared with the mean return over the last 50 episodes. Without a goal it waits for the end.
+        ``target_return`` is compared with the mean return over the last 50 episodes. Without a goal it waits for the
+        end.
 
         Raises:
             TimeoutError: after ``timeout`` seconds.
@@ -383,7 +386,7 @@ class OnlineSession:
         from minestudio_nb.runtime import attach_runtime
 
         session = cls(name, address=address, run_root=run_root)
-        runtime = attach_runtime(name, session._run_root, address)
+        runtime = attach_runtime(name, session.run_root, address)
         session._runtime = runtime
         session._loaded = runtime.spec.config
         session._set_state("ROLLING")
@@ -451,13 +454,14 @@ class OnlineSession:
     def _is_detached(self, loaded: LoadedConfig) -> bool:
         if self._runtime_name == "inline":
             return False
-        return loaded.config.detach_rollout_manager if self._detached is None else self._detached
+        wishes = (self._detached, loaded.config.detach_rollout_manager)
+        return next((wish for wish in wishes if wish is not None), _in_notebook())
 
     def _resume_path(self, resume: str | Path) -> Path:
         path = Path(resume)
         if path.is_dir():
             return path.resolve()
-        return RunDirectory.open(self._run_root, str(resume)).checkpoints
+        return RunDirectory.open(self.run_root, str(resume)).checkpoints
 
     def _refresh(self) -> None:
         """Takes the runtime's news; moves the state along with its phase."""
@@ -496,7 +500,7 @@ class OnlineSession:
         self._episodes = list(history.episodes) or self._episodes
 
     def _safe_directory(self) -> Path | None:
-        return None if self.name is None else self._run_root / self.name
+        return None if self.name is None else self.run_root / self.name
 
     def _reached(self, goal: Goal) -> bool:
         self._refresh()
@@ -534,3 +538,10 @@ class OnlineSession:
         self._cursor, self._status, self._edits = Cursor(), {}, ()
         self._points, self._events, self._episodes = [], [], []
         self.evaluations = {}
+
+
+def _in_notebook() -> bool:
+    """Whether this process is a Jupyter kernel."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and hasattr(shell, "kernel")

@@ -1,0 +1,110 @@
+"""What both runtimes do alike: the run directory, exporters, the status that sessions see, filming."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from minestudio_nb.config import OnlineConfig, redact
+from minestudio_nb.contracts.control import Edit
+from minestudio_nb.contracts.fragments import EpisodeSummary
+from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.rollout.filming import store_episode
+from minestudio_nb.rollout.viewing import RecordedEpisode
+from minestudio_nb.runs import RunDirectory
+from minestudio_nb.runtime.base import RuntimeSpec
+from minestudio_nb.telemetry import Hub, make_exporters
+from minestudio_nb.telemetry.exporters import Exporter
+
+__all__ = ["FilmCrew", "prepare_run", "recordings_directory", "session_exporters", "session_status"]
+
+logger = logging.getLogger(__name__)
+
+FILMS_WAITING = 8
+"""Recorded episodes that may wait to be filmed; more are dropped, with an event."""
+
+
+def prepare_run(spec: RuntimeSpec) -> RunDirectory:
+    """The run directory with the configuration in it."""
+    run = RunDirectory.create(spec.run_root, spec.session, exist_ok=True)
+    for name, text in spec.config.files().items():
+        (run.path / name).write_text(text, encoding="utf-8")
+    return run
+
+
+def session_exporters(spec: RuntimeSpec, run: RunDirectory) -> list[Exporter]:
+    """The exporters that ``logger_config`` asks for."""
+    config = spec.config.config
+    logger_config = config.logger_config
+    return make_exporters(
+        run.path,
+        logger_config.name or spec.session,
+        tensorboard=logger_config.tensorboard,
+        wandb=logger_config.wandb,
+        project=logger_config.project,
+        config=redact(config.to_dict()),
+    )
+
+
+def session_status(config: OnlineConfig, hub: Hub, edits: Sequence[Edit]) -> dict[str, Any]:
+    """The part of :attr:`Snapshot.status` that follows from the hub and the edits."""
+    last: Mapping[str, Any] = hub.last_point() or {}
+    edited = {edit.key: edit.value for edit in edits if edit.status == "applied"}
+    return {
+        "iteration": last.get("iteration", 0),
+        "num_iterations": edited.get("train_config.num_iterations", config.train_config.num_iterations),
+        "env_steps": hub.env_steps,
+        "unread_fragments": int(last.get("values", {}).get("buffer/unread_fragments", 0)),
+        "revision": len(edits),
+    }
+
+
+def recordings_directory(run: RunDirectory, config: OnlineConfig) -> Path:
+    """Where recorded episodes go: ``video_output_dir``, relative ones in the run directory, else its ``episodes/``."""
+    wanted = config.rollout_config.worker_config.video_output_dir
+    return run.recordings if wanted is None else run.path / wanted
+
+
+class FilmCrew:
+    """Stores and films recorded episodes on a thread of its own, so that the worker that recorded them goes on."""
+
+    def __init__(self, directory: Path, fps: float, tell: Callable[[Event], None]) -> None:
+        self._directory = directory
+        self._fps = fps
+        self._tell = tell
+        self._waiting: queue.Queue[tuple[RecordedEpisode, EpisodeSummary] | None] = queue.Queue(FILMS_WAITING)
+        self._thread: threading.Thread | None = None
+
+    def deliver(self, episode: RecordedEpisode, summary: EpisodeSummary) -> None:
+        """Takes a recorded episode and returns at once; an event says where its video lies."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="film-crew", daemon=True)
+            self._thread.start()
+        try:
+            self._waiting.put_nowait((episode, summary))
+        except queue.Full:
+            text = f"A recorded episode was dropped: {FILMS_WAITING} others wait to be filmed already."
+            self._tell(Event("recording", text, "warning"))
+
+    def close(self, timeout: float) -> None:
+        """Lets the waiting films be finished, for at most ``timeout`` seconds."""
+        if self._thread is not None and self._thread.is_alive():
+            self._waiting.put(None)
+            self._thread.join(timeout)
+
+    def _work(self) -> None:
+        while (item := self._waiting.get()) is not None:
+            episode, summary = item
+            try:
+                path = store_episode(self._directory, episode, summary, self._fps)
+            except Exception as error:  # a film that fails must not end what it films
+                logger.warning("filming an episode failed", exc_info=True)
+                self._tell(Event("recording", f"An episode could not be filmed: {error}", "warning"))
+                continue
+            shown = "" if path is None else f": {path}"
+            text = f"Recorded an episode of {summary.task} with return {summary.episode_return:.2f}{shown}"
+            self._tell(Event("recording", text, data={"path": str(path or "")}))

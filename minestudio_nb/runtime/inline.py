@@ -1,0 +1,395 @@
+"""The whole system in one process, without Ray: for debuggers, small tasks and most tests.
+
+The trainer runs on one background thread. When it asks for fragments, that same thread lets the workers collect
+exactly those that are missing (schedule ``alternate``, always). So everything happens in one order, and a run that is
+stopped at an iteration and resumed goes on bit-equal, where the environments can give and take their state.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from minestudio_nb.config import OnlineConfig
+from minestudio_nb.contracts.control import Edit
+from minestudio_nb.contracts.fragments import Fragment, FragmentMeta
+from minestudio_nb.contracts.specs import EnvSpec
+from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.contracts.weights import WeightsPackage
+from minestudio_nb.errors import MineStudioError, SessionStateError, StoreTimeoutError
+from minestudio_nb.policies import build_policy, load_package
+from minestudio_nb.rollout.evaluation import evaluate
+from minestudio_nb.rollout.replay_buffer import FlowControl, ReplayBuffer
+from minestudio_nb.rollout.worker import RolloutWorker
+from minestudio_nb.runtime.base import Cursor, EvaluationResult, Phase, RuntimeSpec, Snapshot
+from minestudio_nb.runtime.common import (
+    FilmCrew,
+    prepare_run,
+    recordings_directory,
+    session_exporters,
+    session_status,
+)
+from minestudio_nb.runtime.controls import Controls
+from minestudio_nb.telemetry import Hub, ProcessTrees
+from minestudio_nb.trainer import BaseTrainer, CheckpointStore, get_trainer_class
+
+__all__ = ["InlineRuntime"]
+
+logger = logging.getLogger(__name__)
+
+BUFFER_SETTINGS = "rollout_config.replay_buffer_config."
+PREVIEW_LEASE_SECONDS = 5.0
+
+
+class InlineSink:
+    """Where one worker delivers: the buffer, whose credit is all that limits it."""
+
+    def __init__(self, buffer: ReplayBuffer[Fragment], worker: int) -> None:
+        self._buffer = buffer
+        self._worker = worker
+
+    def acquire(self, count: int, wait: bool = True) -> int:
+        """Credit for at most ``count`` fragments. Nobody else could give any later, so it never waits."""
+        return self._buffer.grant(self._worker, count)
+
+    def put(self, fragment: Fragment) -> None:
+        """Keeps a finished fragment."""
+        self._buffer.add(
+            fragment.stream,
+            fragment.index,
+            fragment.version,
+            fragment.length,
+            fragment.nbytes,
+            fragment,
+            fragment.task,
+        )
+
+    def release(self, count: int) -> None:
+        """Takes credit back."""
+        self._buffer.release(self._worker, count)
+
+
+class InlineStore:
+    """The trainer's store: asking for fragments lets the workers collect them."""
+
+    def __init__(self, buffer: ReplayBuffer[Fragment], hub: Hub) -> None:
+        self.buffer = buffer
+        self.workers: Sequence[RolloutWorker] = ()
+        self._hub = hub
+        self._stopped = False
+
+    def take(self, count: int, version: int, timeout: float) -> list[FragmentMeta]:
+        """Lets the workers collect what is missing, and hands out ``count`` fragments."""
+        first = version % len(self.workers)  # where there is credit for some workers only, they take turns
+        turns = [*self.workers[first:], *self.workers[:first]]
+        while (metas := self.buffer.take(count, version)) is None:
+            delivered = 0 if self._stopped else sum(worker.collect_round() for worker in turns)
+            if delivered == 0:
+                raise StoreTimeoutError(
+                    f"{count} fragments are needed and the workers deliver no more; they were told to stop, or the "
+                    f"buffer holds back credit: {self.buffer.stats()}"
+                )
+        self._hub.metrics(self.buffer.flush_metrics())
+        return metas
+
+    def fetch(self, fragment_ids: Sequence[int]) -> list[Fragment | None]:
+        """The fragments themselves."""
+        return self.buffer.refs(fragment_ids)
+
+    def previous(self, fragment_ids: Sequence[int]) -> list[Fragment | None]:
+        """Each one's predecessor in its stream."""
+        return self.buffer.previous(fragment_ids)
+
+    def stop(self) -> None:
+        """Ends the round at hand; there will be no other."""
+        self._stopped = True
+        for worker in self.workers:
+            worker.stop()
+
+
+class InlineWeights:
+    """Where the trainer publishes, and where the workers look."""
+
+    def __init__(self, buffer: ReplayBuffer[Fragment]) -> None:
+        self._buffer = buffer
+        self._package: WeightsPackage | None = None
+
+    def publish(self, package: WeightsPackage) -> None:
+        """Replaces the package and opens the gate for the next iteration's fragments."""
+        self._package = package
+        self._buffer.publish(package.version)
+
+    def newest(self) -> WeightsPackage | None:
+        """The newest package, or None before the first."""
+        return self._package
+
+
+class InlineRuntime:
+    """Implements :class:`minestudio_nb.runtime.base.Runtime`; see there for what the methods promise."""
+
+    def __init__(self, spec: RuntimeSpec) -> None:
+        self.spec = spec
+        self._lock = threading.Lock()
+        self._phase: Phase = "new"
+        self._failure = ""
+        self._stop_reason = ""
+        self._started_at = time.time()
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._wired = False
+
+    @property
+    def _config(self) -> OnlineConfig:
+        return self.spec.config.config
+
+    def _wire(self) -> None:
+        """The whole system.
+
+        workers --fragments--> store --> trainer --weights--> workers
+        all of them --numbers, events--> hub;  user --edits, orders--> controls --> trainer
+        """
+        config, loaded = self._config, self.spec.config
+        buffer_config = config.rollout_config.replay_buffer_config
+        self._run = prepare_run(self.spec)
+        self._hub = Hub.reload(
+            self._run,
+            session_exporters(self.spec, self._run),
+            ProcessTrees([os.getpid()]),
+            config.rollout_config.episode_statistics_config.window,
+        )
+        self._controls = Controls()
+        buffer: ReplayBuffer[Fragment] = ReplayBuffer(
+            config.buffer_fragments,
+            buffer_config.max_reuse,
+            buffer_config.max_staleness,
+            FlowControl("alternate", config.fragments_per_iteration),
+            keep_previous=config.train_config.kl_divergence_coef_rho > 0,
+        )
+        self._buffer = buffer
+        self._store = InlineStore(buffer, self._hub)
+        self._weights = InlineWeights(buffer)
+        self._films = FilmCrew(
+            recordings_directory(self._run, config), config.rollout_config.worker_config.video_fps, self._hub.event
+        )
+        self._make_policy = partial(build_policy, loaded.policy, seed=config.train_config.seed)
+        self._store.workers = [
+            RolloutWorker(
+                index,
+                config,
+                loaded.env,
+                self._make_policy,
+                InlineSink(buffer, index),
+                self._weights,
+                self._hub,
+                deliver_episode=self._films.deliver,
+            )
+            for index in range(config.rollout_config.num_rollout_workers)
+        ]
+        self._wired = True
+
+    def _make_trainer(self) -> BaseTrainer:
+        config = self._config
+        reference = self._make_policy(self._env_spec) if config.train_config.kl_divergence_coef_rho > 0 else None
+        return get_trainer_class(config.trainer_name)(
+            policy=self._make_policy(self._env_spec),
+            reference_policy=reference,
+            config=config,
+            env_spec=self._env_spec,
+            store=self._store,
+            publisher=self._weights,
+            control=self._controls,
+            telemetry=self._hub,
+            checkpoints=CheckpointStore(self._run.checkpoints),
+            session=self.spec.session,
+            device=_device(config),
+            extra_state=self._rollout_state,
+            return_window=self._full_return_window,
+            on_edit=self._edited,
+            on_request=self._requested,
+        )
+
+    # The protocol.
+
+    def start_rollout(self, timeout: float) -> EnvSpec:
+        """See the protocol."""
+        self._wire()
+        deadline = time.monotonic() + timeout
+        for worker in self._store.workers:
+            self._env_spec = worker.start(max(1.0, deadline - time.monotonic()))
+        self._phase = "rolling"
+        return self._env_spec
+
+    def start_trainer(self) -> None:
+        """See the protocol."""
+        trainer = self._make_trainer()
+        self._phase = "training"
+        self._thread = threading.Thread(target=self._train, args=(trainer,), name="inline-trainer", daemon=True)
+        self._thread.start()
+
+    def snapshot(self, cursor: Cursor) -> Snapshot:
+        """See the protocol."""
+        news = self._hub.news(cursor.points, cursor.events, cursor.episodes)
+        edits = self._controls.edits()
+        with self._lock:
+            paused = self._phase == "training" and self._controls.paused
+            phase: Phase = "paused" if paused else self._phase
+        workers = len(self._store.workers)
+        package = self._weights.newest()
+        status = {
+            **session_status(self._config, self._hub, edits),
+            "policy_version": -1 if package is None else package.version,
+            "workers": workers,
+            "workers_alive": 0 if phase in ("failed", "stopped") else workers,
+            "started_at": self._started_at,
+            "stop_reason": self._stop_reason,
+            "failure": self._failure,
+        }
+        seen = Cursor(news.points_seen, news.events_seen, news.episodes_seen)
+        return Snapshot(phase, seen, status, news.points, news.events, news.episodes, edits)
+
+    def edit(self, key: str, value: Any) -> Edit:
+        """See the protocol."""
+        return self._controls.edit(key, value)
+
+    def pause(self) -> None:
+        """See the protocol. Environments are stepped by the trainer's thread, so they wait with it."""
+        self._controls.pause()
+
+    def resume(self) -> None:
+        """See the protocol."""
+        self._controls.resume()
+
+    def request(self, kind: str, **arguments: Any) -> None:
+        """See the protocol."""
+        if kind == "record":
+            self._requested({"kind": kind, **arguments})
+        else:
+            self._controls.request(kind, **arguments)
+
+    def evaluate(
+        self, episodes: int, deterministic: bool, seed: int, random_policy: bool, record: int
+    ) -> EvaluationResult:
+        """See the protocol. Runs on the calling thread, with a policy of its own."""
+        policy = self._make_policy(self._env_spec)
+        package = self._weights.newest()
+        if package is not None:
+            load_package(policy, package)
+        played = evaluate(
+            policy,
+            self.spec.config.env,
+            episodes,
+            deterministic=deterministic,
+            seed=seed,
+            random_policy=random_policy,
+            record=record,
+        )
+        version = -1 if package is None else package.version
+        return EvaluationResult(played.returns, played.lengths, played.seeds, version, deterministic, played.recordings)
+
+    def frames(self) -> Mapping[str, npt.NDArray[np.uint8]]:
+        """See the protocol."""
+        frames: dict[str, npt.NDArray[np.uint8]] = {}
+        for worker in self._store.workers:
+            worker.request_preview(PREVIEW_LEASE_SECONDS)
+            frames |= worker.preview()
+        return frames
+
+    def wait(self, timeout: float) -> bool:
+        """See the protocol."""
+        return self._over.wait(timeout)
+
+    def stop(self, timeout: float) -> None:
+        """See the protocol."""
+        if not self._wired:
+            return
+        self._controls.stop()
+        if self._thread is not None:
+            self._thread.join(timeout * 0.6)
+            if self._thread.is_alive():  # within a long round: cut it short
+                self._store.stop()
+                self._thread.join(timeout * 0.3)
+        for worker in self._store.workers:
+            worker.close()
+        self._films.close(timeout * 0.3)
+        with self._lock:
+            if self._phase not in ("finished", "failed"):
+                self._phase = "stopped"
+        self._over.set()
+        self._hub.close(timeout=5.0)
+        self._wired = False
+
+    # The trainer's thread, and what the trainer calls.
+
+    def _train(self, trainer: BaseTrainer) -> None:
+        torch.set_num_threads(self._config.train_config.num_threads)
+        try:
+            trainer.setup()
+            if trainer.resumed_extra_state:
+                self._restore_rollout(trainer.resumed_extra_state)
+            reason = trainer.train().reason
+        except StoreTimeoutError:
+            if not self._controls.stopping:
+                self._fail(traceback.format_exc(limit=-1), traceback.format_exc())
+        except MineStudioError as error:
+            self._fail(f"{type(error).__name__}: {error}", traceback.format_exc())
+        except Exception as error:  # noqa: BLE001 - whatever a user's environment or policy raises must end the run with its cause
+            self._fail(f"{type(error).__name__}: {error}", traceback.format_exc())
+        else:
+            with self._lock:
+                self._phase, self._stop_reason = "finished", reason
+            self._hub.event(Event("state", f"Training ended: {reason}.", source="trainer"))
+        self._over.set()
+
+    def _fail(self, cause: str, detail: str) -> None:
+        with self._lock:
+            self._phase, self._failure = "failed", cause
+        text = f"Training failed: {cause}"
+        self._hub.event(Event("failure", text, "error", "trainer", data={"detail": detail}))
+
+    def _full_return_window(self) -> float:
+        window = self._config.rollout_config.episode_statistics_config.window
+        return self._hub.return_window() if self._hub.window_size() >= window else math.nan
+
+    def _rollout_state(self) -> Mapping[str, Any]:
+        return {"workers": [worker.get_state() for worker in self._store.workers], "env_steps": self._hub.env_steps}
+
+    def _restore_rollout(self, state: Mapping[str, Any]) -> None:
+        workers = state["workers"]
+        if len(workers) != len(self._store.workers):
+            text = f"The checkpoint is of {len(workers)} rollout workers, now there are {len(self._store.workers)}"
+            self._hub.event(Event("resume", f"{text}: environments begin new episodes.", "warning"))
+            return
+        for worker, worker_state in zip(self._store.workers, workers, strict=True):
+            worker.set_state(worker_state)
+
+    def _edited(self, key: str, value: Any) -> None:
+        """The buffer is ours to change; the trainer has taken the value itself already."""
+        if key.startswith(BUFFER_SETTINGS):
+            setattr(self._buffer, key.removeprefix(BUFFER_SETTINGS), value)
+
+    def _requested(self, wish: Mapping[str, Any]) -> None:
+        if wish["kind"] == "record":
+            self._store.workers[0].record(int(wish["episodes"]))
+
+
+def _device(config: OnlineConfig) -> torch.device:
+    """``train_config.device``; auto is the GPU where the configuration asks for one."""
+    train = config.train_config
+    if train.device != "auto":
+        return torch.device(train.device)
+    if train.num_gpus_per_worker <= 0:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise SessionStateError("train_config.num_gpus_per_worker asks for a GPU and torch sees none; use scale=laptop")
+    return torch.device("cuda")
