@@ -254,10 +254,9 @@ class EnvSlot:
 
     def _end(self, info: Mapping[str, Any]) -> EpisodeEnd:
         arrays = self._get_arrays()
-        trace = None
-        if arrays.record[self.index] == RECORD.TRACE:
-            trace = self.env.finish_trace()
-        if arrays.record[self.index] != RECORD.WANTED:
+        recording = arrays.record[self.index]
+        trace = self.env.finish_trace() if recording == RECORD.TRACE else None
+        if recording in (RECORD.TRACE, RECORD.FRAMES):  # otherwise the worker may be writing at this moment
             arrays.record[self.index] = RECORD.OFF
         task = info.get("task") if info else None
         extras = info.get("extras") if info else None

@@ -109,7 +109,7 @@ class _Run:
             slot.attach(self._arrays)
             self._begin(env, env)
         while self._playing and not should_stop():
-            self._arrays.actions[:] = self._act()
+            self._act()
             for env, episode in list(self._playing.items()):
                 self._keep_frame(episode, env)
                 end = self._slots[env].step(start_next=False)
@@ -134,27 +134,30 @@ class _Run:
         self._first[env] = True
         self._returns[env], self._lengths[env] = 0.0, 0
 
-    def _act(self) -> np.ndarray[Any, Any]:
-        """Actions for all environments; those that have played all their episodes get some that nobody uses."""
+    def _act(self) -> None:
+        """Writes an action for each environment that is still playing."""
+        ids = np.array(sorted(self._playing), np.intp)
         if self._policy is None:
             sizes = self._spec.action.nvec
-            return self._random.integers(0, sizes, (self._count, len(sizes)))
-        obs = {key: torch.from_numpy(array).to(self._device) for key, array in self._arrays.obs.items()}
-        first = torch.from_numpy(self._first).to(self._device)
-        out = self._policy.act(obs, first, self._state, self._generator, self._deterministic)
-        self._state = list(out.state)
-        values = out.values.cpu().tolist()
-        for env, episode in self._playing.items():
+            self._arrays.actions[ids] = self._random.integers(0, sizes, (len(ids), len(sizes)))
+            return
+        obs = {key: torch.from_numpy(array[ids]).to(self._device) for key, array in self._arrays.obs.items()}
+        first = torch.from_numpy(self._first[ids]).to(self._device)
+        state = [part[ids] for part in self._state]
+        out = self._policy.act(obs, first, state, self._generator, self._deterministic)
+        for whole, part in zip(self._state, out.state, strict=True):
+            whole[ids] = part
+        self._arrays.actions[ids] = out.actions.cpu().numpy()
+        for env, value in zip(ids.tolist(), out.values.cpu().tolist(), strict=True):
+            episode = self._playing[env]
             if episode in self._recordings:
-                self._recordings[episode].values.append(values[env])
-        actions: np.ndarray[Any, Any] = out.actions.cpu().numpy()
-        return actions
+                self._recordings[episode].values.append(value)
 
     def _account(self, env: int, episode: int, end: EpisodeEnd | None) -> None:
         reward = float(self._arrays.rewards[env])
         self._returns[env] += reward
         self._lengths[env] += 1
-        self._first[env] = end is not None
+        self._first[env] = False
         recording = self._recordings.get(episode)
         if recording is not None:
             recording.rewards.append(reward)

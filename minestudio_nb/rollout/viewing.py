@@ -90,6 +90,8 @@ class EpisodeRecorder:
         self._worker = worker
         self._deliver = deliver
         self._pending = 0
+        self._marked: set[int] = set()
+        """Environments that were told to record their next episode, and have not begun it."""
         self._open: dict[int, RecordedEpisode] = {}
         self._traced: dict[int, bool] = {}
         self._lock = threading.Lock()
@@ -106,15 +108,16 @@ class EpisodeRecorder:
 
     def mark(self, arrays: EnvArrays) -> None:
         """Tells environments to record their next episode, as many as are wanted."""
-        flagged = int(np.count_nonzero(arrays.record == RECORD.WANTED))
-        with self._lock:
-            for env in np.flatnonzero(arrays.record == RECORD.OFF)[: max(0, self._pending - flagged)]:
-                arrays.record[env] = RECORD.WANTED
+        free = [env for env in range(len(arrays.record)) if env not in self._marked and env not in self._open]
+        for env in free[: max(0, self._pending - len(self._marked))]:
+            arrays.record[env] = RECORD.WANTED
+            self._marked.add(env)
 
     def begin(self, env: int, arrays: EnvArrays) -> None:
         """Environment ``env`` shows the first observation of an episode."""
-        if arrays.record[env] not in (RECORD.TRACE, RECORD.FRAMES):
+        if env not in self._marked or arrays.record[env] not in (RECORD.TRACE, RECORD.FRAMES):
             return
+        self._marked.remove(env)
         with self._lock:
             self._pending -= 1
         self._open[env] = RecordedEpisode(StreamId(self._worker, env))
@@ -150,6 +153,7 @@ class EpisodeRecorder:
         """A fault cut the episode of ``env``: another one is recorded instead."""
         if self._open.pop(env, None) is not None:
             arrays.record[env] = RECORD.WANTED
+            self._marked.add(env)
             with self._lock:
                 self._pending += 1
 

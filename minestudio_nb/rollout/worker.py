@@ -98,11 +98,20 @@ class RolloutWorker:
             EnvStartError: an environment cannot be built, or one did not get there within ``timeout`` seconds.
         """
         torch.set_num_threads(1)  # two threads per worker on shared cores collapse
-        count = self._settings.num_envs
         pool, events = start_pool(self._factory, self._config, self.index, timeout, self._limits, self._stop)
-        self._pool, self.spec = pool, pool.spec
+        try:
+            self._prepare(pool)
+        except BaseException:
+            pool.close()
+            raise
+        self._pool = pool
         for event in events:
             self._telemetry.event(event)
+        return self.spec
+
+    def _prepare(self, pool: EnvPool) -> None:
+        """Everything that needs the environments' spec."""
+        self.spec, count = pool.spec, self._settings.num_envs
         self._limit = self._settings.batch_size or (count if pool.kind == "in_worker" else max(1, count // 2))
         self._device = self._choose_device()
         self._generator = torch.Generator(self._device)
@@ -121,7 +130,6 @@ class RolloutWorker:
         self._returns = np.zeros(count)
         self._lengths = np.zeros(count, np.int64)
         self._tasks = [self.spec.task] * count
-        return self.spec
 
     def run(self) -> None:
         """Collects until the sink grants nothing any more, or :meth:`stop`. May be called again after a stop.
@@ -279,6 +287,7 @@ class RolloutWorker:
             load_package(self._policy, package)
             self.version = package.version
 
+    @torch.inference_mode()
     def _act(self, ids: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
         arrays = self._require_pool().arrays
         everyone = len(ids) == self._settings.num_envs

@@ -75,6 +75,33 @@ class CountingEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         self.life, self.episode, self.step_number = state["life"], state["episode"], state["step"]
 
 
+class TracingEnv(CountingEnv):
+    """Records itself: its trace is the episode's number and length."""
+
+    def start_trace(self) -> None:
+        assert self.step_number == 0
+        self.traced = [self.episode]
+
+    def finish_trace(self) -> list[int]:
+        return [*self.traced, self.step_number]
+
+
+class RebuiltEnv(CountingEnv):
+    """Its life is how many of them this process has built."""
+
+    built = 0
+
+    def __init__(self, index: int, **_: Any) -> None:
+        super().__init__(index)
+        RebuiltEnv.built += 1
+        self.number = RebuiltEnv.built
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        super().reset(seed=seed, options=options)
+        self.life = self.number
+        return self.observation(), {}
+
+
 def check_fragments(
     fragments: Iterable[Fragment], marks: Mapping[int, float] | None = None, from_start: bool = True
 ) -> dict[StreamId, list[Fragment]]:

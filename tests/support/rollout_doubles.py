@@ -43,6 +43,7 @@ class Slot:
     def __init__(self) -> None:
         self.package: WeightsPackage | None = None
         self.marks: dict[int, float] = {-1: 0.0}
+        self.every = 0
 
     def publish(self, policy: CheckingPolicy, version: int) -> None:
         state = {name: np.array(tensor.detach().numpy()) for name, tensor in policy.state_dict().items()}
@@ -50,7 +51,15 @@ class Slot:
         self.marks[version] = 10.0 * version
         self.package = WeightsPackage("test", version, state)
 
+    def publish_every(self, looks: int, policy: CheckingPolicy) -> None:
+        """From now on a new version comes out whenever somebody has looked that often."""
+        self.looks, self.every, self.policy = 0, looks, policy
+
     def newest(self) -> WeightsPackage | None:
+        if self.every:
+            self.looks += 1
+            if self.looks % self.every == 0:
+                self.publish(self.policy, self.looks // self.every)
         return self.package
 
 

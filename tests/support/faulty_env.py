@@ -1,0 +1,69 @@
+"""A counting environment that breaks, once each, in every way that environments break."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.counting_env import CountingEnv
+
+Place = tuple[int, int]
+"""Episode and step before which the fault happens; step 0 is in the reset, and (-1, 0) in the constructor."""
+
+
+@dataclass(frozen=True)
+class FaultyFactory:
+    """Builds environment ``index`` with the faults ``plan[index]``: ``{place: kind}``.
+
+    A fault happens once over all processes and restarts, remembered as a file in ``directory``, unless its kind ends
+    with ``"!"``. Kinds: raise, exit, kill, stop (SIGSTOP: alive, and silent), nan.
+    """
+
+    directory: str
+    plan: Mapping[int, Mapping[Place, str]]
+
+    def __call__(self, index: int) -> FaultyEnv:
+        return FaultyEnv(index, Path(self.directory), self.plan.get(index, {}))
+
+
+class FaultyEnv(CountingEnv):
+    def __init__(self, index: int, directory: Path, plan: Mapping[Place, str]) -> None:
+        self.directory, self.plan = directory, plan
+        (directory / f"pid-{index}-{os.getpid()}").touch()
+        super().__init__(index)
+        self.break_at((-1, 0))
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        shown = super().reset(seed=seed, options=options)
+        self.break_at((self.episode, 0))
+        return shown
+
+    def step(self, action: dict[str, Any]) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        shown, reward, terminated, truncated, info = super().step(action)
+        if self.break_at((self.episode, self.step_number)) == "nan":
+            reward = float("nan")
+        return shown, reward, terminated, truncated, info
+
+    def break_at(self, place: Place) -> str:
+        kind = self.plan.get(place, "")
+        if not kind:
+            return ""
+        if not kind.endswith("!"):
+            marker = self.directory / f"{kind}-{self.index}-{place[0]}-{place[1]}"
+            if marker.exists():
+                return ""
+            marker.touch()
+        kind = kind.rstrip("!")
+        if kind == "raise":
+            raise RuntimeError(f"broken on purpose at {place}")
+        if kind == "exit":
+            os._exit(7)
+        if kind == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if kind == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return kind
