@@ -119,8 +119,9 @@ def _is_section(hint: Any) -> bool:
 def field_specs(cls: type[Section], prefix: str = "") -> dict[str, FieldSpec]:
     """Every setting below ``cls`` by its dotted key, in the order of declaration."""
     specs: dict[str, FieldSpec] = {}
+    hints = _hints(cls)
     for member in dataclasses.fields(cls):
-        key, hint = f"{prefix}{member.name}", _hints(cls)[member.name]
+        key, hint = f"{prefix}{member.name}", hints[member.name]
         if _is_section(hint):
             specs |= field_specs(hint, f"{key}.")
             continue
@@ -143,14 +144,14 @@ def parse(
     looked for there too. Nothing is shared with ``raw``.
     """
     members = {member.name: member for member in dataclasses.fields(cls)}
-    specs = field_specs(cls)
+    specs, hints = field_specs(cls), _hints(cls)
     values: dict[str, Any] = {}
     for name, value in raw.items():
         key = f"{prefix}{name}"
         if name not in members:
             problems.append(_unknown(key, str(name), cls, prefix, all_keys))
             continue
-        hint = _hints(cls)[name]
+        hint = hints[name]
         if _is_section(hint):
             if value is None:
                 continue

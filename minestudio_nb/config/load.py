@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,7 +108,8 @@ def load_config(
         ConfigError: everything that is wrong, at once, with the arithmetic and the fix.
     """
     parsed = parse_overrides(overrides)
-    groups = [override for override in parsed if is_group(override, search_dirs(_directory(source)))]
+    dirs = search_dirs(_directory(source))
+    groups = [override for override in parsed if is_group(override, dirs)]
     draft = _read(source, groups)
     apply_overrides(draft.tree, [override for override in parsed if override not in groups])
     for section, name, value in (("env_config", "simulator", simulator), ("policy_config", "name", policy)):
@@ -137,12 +139,15 @@ def to_yaml(settings: Mapping[str, Any]) -> str:
 
 
 def _escape(value: Any) -> Any:
-    """Texts as OmegaConf has to see them, so that ``${`` stays a text instead of becoming an interpolation."""
+    """Texts as OmegaConf has to see them, so that ``${`` stays a text instead of becoming an interpolation.
+
+    A backslash escapes it, and backslashes right before it count double.
+    """
     if isinstance(value, dict):
         return {name: _escape(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_escape(item) for item in value]
-    return value.replace("${", "\\${") if isinstance(value, str) else value
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
 
 
 def _directory(source: object) -> Path | None:
@@ -161,7 +166,7 @@ def _as_path(source: object) -> Path | None:
 
 def _read(source: object, groups: Sequence[Any]) -> _Draft:
     if isinstance(source, OnlineConfig):
-        source = source.to_dict()
+        source = _escape(source.to_dict())
     if isinstance(source, Mapping):
         return _read_mapping(source, groups)
     if not isinstance(source, (str, Path)):

@@ -413,7 +413,12 @@ def test_overrides_say_what_they_set(assignments: list[tuple[str, Any]]) -> None
     st.dictionaries(
         st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1, max_size=6),
         st.recursive(
-            st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10),
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats(allow_nan=False)
+            | st.text(max_size=10)
+            | st.text("\\${}a", max_size=8),
             lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
             max_leaves=6,
         ),
