@@ -240,6 +240,8 @@ class RolloutWorker:
         return self._credits > 0 or bool(self._has_credit.any())
 
     def _acquire(self, wait: bool) -> bool:
+        if wait:
+            self._report()  # the wait may take as long as the training of an iteration, whose numbers these are
         began = time.perf_counter()
         granted = self._sink.acquire(int((~self._has_credit).sum()), wait)
         self._add("rollout/blocked_seconds", time.perf_counter() - began)
