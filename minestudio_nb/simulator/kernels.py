@@ -13,6 +13,7 @@ from minestudio_nb.simulator import boxes, hud, raymarch, render, terrain
 from minestudio_nb.simulator.actions import TICK_FIELDS
 from minestudio_nb.simulator.compile_cache import register
 from minestudio_nb.simulator.engine import VoxelEngine
+from minestudio_nb.simulator.sim import VoxelSim
 from minestudio_nb.simulator.state import MOB_FIELDS, SimState
 from minestudio_nb.simulator.tick import run_ticks
 from minestudio_nb.simulator.world import World
@@ -76,6 +77,15 @@ def _engine() -> None:
     engine.idle(1)
 
 
+def _simulation() -> None:
+    """What only VoxelSim, its callbacks and commands call."""
+    sim = VoxelSim(obs_size=(_FRAME, _FRAME), world_size=_SIZE, pool_size=1)
+    sim.reset()
+    for command in ("/give @p dirt", "/summon cow ~ ~ ~", "/tp 1 60 1", "/setblock 1 2 3 stone"):
+        sim.env.execute_cmd(command)
+    sim.step(sim.noop_action())
+
+
 register("terrain", lambda: terrain.generate(0, "forest", _SIZE))
 register("player, blocks and mobs", _tick)
 register("resets", _engine)
@@ -83,3 +93,4 @@ register("picture of the world", _draw_world)
 register("picture of the mobs", _draw_mobs)
 register("interface", _draw_hud)
 register("frames", _render)
+register("simulation", _simulation)

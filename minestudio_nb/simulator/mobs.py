@@ -78,9 +78,9 @@ MOB_KINDS: Final[tuple[MobKind, ...]] = (
 MOB_NAMES: Final = tuple(kind.name for kind in MOB_KINDS)
 
 WALK_SPEED: Final = 0.05  # blocks per tick: 1.0 m/s
-FLEE_SPEED: Final = 0.13  # 2.6 m/s
+FLEE_SPEED: Final = 0.10  # 2.6 m/s
 CHASE_SPEED: Final = 0.11  # 2.2 m/s
-FLEE_TICKS: Final = 60
+FLEE_TICKS: Final = 40
 STROLL_CHANCE: Final = 1 / 120  # per tick, as Minecraft's stroll goal
 CHASE_DISTANCE: Final = 16.0
 HIT_DISTANCE: Final = 1.3

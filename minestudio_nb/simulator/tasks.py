@@ -131,7 +131,7 @@ def hunt_config(ticks: int = 400, frame_skip: int = 4, size: int = 64) -> dict[s
         {"name": "SummonMobsCallback", "args": {"mobs": mobs}},
         {"name": "RewardsCallback", "args": {"reward_cfg": [reward]}},
     ]
-    return _simple_task("hunt", "plains", "diamond_sword", callbacks, ticks, frame_skip, size)
+    return _simple_task("hunt", "meadow", "diamond_sword", callbacks, ticks, frame_skip, size)
 
 
 def make_chop(seed: int = 0, held_out: bool = False, **options: Any) -> gymnasium.Env[Any, Any]:

@@ -64,6 +64,7 @@ BIOMES: Final[dict[str, Biome]] = {
     "taiga": Biome(
         base=28, amplitude=9.0, trees=0.6, tree_spacing=7, tree_kinds=(TREE_SPRUCE, TREE_SPRUCE), flowers=0.0
     ),
+    "meadow": Biome(base=28, amplitude=2.5, trees=0.03, grass=0.03, flowers=0.02),
     "desert": Biome(
         amplitude=6.0,
         water=15,
