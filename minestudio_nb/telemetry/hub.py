@@ -89,7 +89,7 @@ class Hub:
     Args:
         files: where ``metrics.jsonl``, ``events.jsonl`` and ``episodes.jsonl`` go; None keeps everything in memory.
         exporters: further receivers of points and events; they run on a thread of their own.
-        processes: whose CPU time and memory the points show, at most one point a second.
+        processes: whose CPU time and memory the points show; looked at once a second at most.
         window: episodes in ``episode/return_window``.
     """
 
@@ -112,6 +112,7 @@ class Hub:
         self._warned: set[str] = set()
         self._processes = processes
         self._sampled_at = -math.inf
+        self._use: ResourceUse | None = None
         self._files: dict[str, JsonLinesFile] = {}
         if files is not None:
             paths = {"metrics": files.metrics, "events": files.events, "episodes": files.episodes}
@@ -227,10 +228,10 @@ class Hub:
 
     def _sample_processes(self) -> ResourceUse | None:
         """Looking at many processes takes milliseconds: not under the lock, and not for every short iteration."""
-        if self._processes is None or time.monotonic() - self._sampled_at < SAMPLE_SECONDS:
-            return None
-        self._sampled_at = time.monotonic()
-        return self._processes.sample()
+        if self._processes is not None and time.monotonic() - self._sampled_at >= SAMPLE_SECONDS:
+            self._sampled_at = time.monotonic()
+            self._use = self._processes.sample()
+        return self._use
 
     def _merge(self, batch: Mapping[str, Stat]) -> None:
         known = {name: stat for name, stat in batch.items() if name in METRICS}
