@@ -164,7 +164,7 @@ class TensorBoardExporter:
 class WandbExporter:
     """One Weights & Biases run. ``config`` is shown there, so it must be redacted already.
 
-    ``mode`` is ``"online"``, or ``"offline"``, which needs no network: it writes below ``directory`` for ``wandb sync``.
+    ``mode``: ``"online"``, or ``"offline"``, which needs no network and writes below ``directory`` for ``wandb sync``.
     Raises TelemetryError at construction when wandb is not installed.
     """
 
