@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import ray
 
-from minestudio_nb.contracts.fragments import Fragment
+from minestudio_nb.contracts.fragments import EpisodeSummary, Fragment
+from minestudio_nb.contracts.protocols import TelemetrySink
 from minestudio_nb.contracts.specs import EnvSpec
+from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.contracts.weights import WeightsPackage
 from minestudio_nb.errors import EnvStartError
+from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime.adapters import RemoteTelemetry
 from minestudio_nb.runtime.base import RuntimeSpec
 from minestudio_nb.runtime.calls import QUICK, call
 
-__all__ = ["RemoteSink", "RolloutWorkerWrapper", "WeightsSlot"]
+if TYPE_CHECKING:
+    from minestudio_nb.rollout.viewing import RecordedEpisode
+
+__all__ = ["EpisodeFiler", "RemoteSink", "RolloutWorkerWrapper", "WeightsSlot"]
 
 ACQUIRE_SECONDS = 10.0
 """How long one question for credit waits in the buffer before it is asked anew."""
@@ -79,6 +86,44 @@ class RemoteSink:
         self._stopped.set()
 
 
+class EpisodeFiler:
+    """Stores recorded episodes on a thread of its own, since rendering a video takes longer than playing the episode.
+
+    Each becomes an event ``recording`` with its path relative to the run directory, once it is on disk.
+    """
+
+    def __init__(self, spec: RuntimeSpec, telemetry: TelemetrySink) -> None:
+        settings = spec.config.config.rollout_config.worker_config
+        self._run = RunDirectory(spec.run_root, spec.session)
+        self._directory = self._run.path / (settings.video_output_dir or self._run.recordings)
+        self._fps = settings.video_fps
+        self._telemetry = telemetry
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="filer")
+
+    def __call__(self, episode: RecordedEpisode, summary: EpisodeSummary) -> str | None:
+        """Takes a finished episode; where it will lie is not known yet."""
+        self._thread.submit(self._store, episode, summary)
+        return None
+
+    def _store(self, episode: RecordedEpisode, summary: EpisodeSummary) -> None:
+        from minestudio_nb.rollout.filming import store_episode
+
+        source = f"worker {summary.stream.worker} / env {summary.stream.env}"
+        try:
+            path = store_episode(self._directory, episode, summary, self._fps)
+        except Exception as error:  # noqa: BLE001 - a video that cannot be written must not stop the rollout
+            text = f"A recorded episode could not be stored: {type(error).__name__}: {error}"
+            self._telemetry.event(Event("recording", text, "warning", source))
+            return
+        shown = "" if path is None else os.path.relpath(path, self._run.path)
+        text = f"Recorded an episode of {summary.length} steps with return {summary.episode_return:.2f}."
+        self._telemetry.event(Event("recording", text, source=source, data={"path": shown}))
+
+    def close(self) -> None:
+        """Waits until everything is stored."""
+        self._thread.shutdown()
+
+
 class RolloutWorkerWrapper:
     """The actor that holds one :class:`~minestudio_nb.rollout.RolloutWorker`.
 
@@ -91,6 +136,7 @@ class RolloutWorkerWrapper:
         from minestudio_nb.rollout.worker import RolloutWorker
 
         loaded = spec.config
+        telemetry = RemoteTelemetry(supervisor)
         self._slot = WeightsSlot()
         self._sink = RemoteSink(buffer, index)
         self._ready = threading.Event()
@@ -98,6 +144,7 @@ class RolloutWorkerWrapper:
         self._env_spec: EnvSpec | None = None
         self._error: BaseException | None = None
         self._start_seconds = loaded.config.timeouts.start
+        self._filer = EpisodeFiler(spec, telemetry)
         self._worker = RolloutWorker(
             index,
             loaded.config,
@@ -105,7 +152,8 @@ class RolloutWorkerWrapper:
             partial(build_policy, loaded.policy, seed=loaded.config.train_config.seed),
             self._sink,
             self._slot,
-            RemoteTelemetry(supervisor),
+            telemetry,
+            deliver_episode=self._filer,
         )
 
     def run(self) -> None:
@@ -122,6 +170,7 @@ class RolloutWorkerWrapper:
             self._worker.run()
         finally:
             self._worker.close()
+            self._filer.close()
 
     def started(self, timeout: float) -> EnvSpec:
         """Waits until each environment has shown its first observation; raises what kept it from that."""

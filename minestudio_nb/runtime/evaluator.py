@@ -32,7 +32,6 @@ def evaluate_apart(
     """
     import torch
 
-    from minestudio_nb.environments.build import EnvFactory
     from minestudio_nb.policies import build_policy, load_package
     from minestudio_nb.rollout.evaluation import evaluate
 
@@ -43,13 +42,12 @@ def evaluate_apart(
         package = ray.get(weights[0], timeout=QUICK)
         load_package(policy, package)
         version = package.version
-    factory = EnvFactory(config.env, seed, held_out=True)
-    played = evaluate(policy, factory, episodes, deterministic, seed, random_policy=random_policy, record=record)
+    played = evaluate(policy, config.env, episodes, deterministic, seed, random_policy, record)
     return EvaluationResult(
         returns=played.returns,
         lengths=played.lengths,
         seeds=played.seeds,
         policy_version=version,
         deterministic=deterministic,
-        traces=played.traces,
+        traces=played.recordings,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ from minestudio_nb.runtime.calls import QUICK, call
 from minestudio_nb.runtime.names import NAMESPACE, actor_name
 
 __all__ = ["RolloutManager"]
+
+logger = logging.getLogger(__name__)
 
 LIFETIME_RESTARTS = 10
 """Deaths of one rollout worker after which replacing it is given up."""
@@ -97,10 +100,12 @@ class RolloutManager:
 
     def _start_worker(self, index: int) -> None:
         rollout = self._spec.config.config.rollout_config
+        deaths = len(self._deaths.get(index, ()))
+        role = f"rollout_worker_{index}" + (f"_restart_{deaths}" if deaths else "")  # a dead actor's name stays taken
         actor = (
             ray.remote(RolloutWorkerWrapper)
             .options(
-                name=actor_name(self._spec.session, f"rollout_worker_{index}"),
+                name=actor_name(self._spec.session, role),
                 namespace=NAMESPACE,
                 num_cpus=rollout.num_cpus_per_worker,
                 num_gpus=rollout.num_gpus_per_worker,
@@ -179,6 +184,15 @@ class RolloutManager:
             self._watcher.join(timeout=5.0)
 
     def _watch(self) -> None:
+        """Keeps watch over the workers; should that itself fail, the session does, rather than go on unwatched."""
+        try:
+            self._watch_loops()
+        except Exception as error:
+            if not self._stopping.is_set():
+                logger.exception("watching the rollout workers failed")
+                self._on_failure(f"the rollout manager failed: {type(error).__name__}: {error}")
+
+    def _watch_loops(self) -> None:
         """Waits for loops that end, and deals with each."""
         while not self._stopping.is_set():
             with self._lock:

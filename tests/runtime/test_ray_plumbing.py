@@ -115,7 +115,7 @@ def test_streams_are_whole(execution: str, ray_cluster: str, tmp_path: Path, sto
         RemoteStore(buffer).take(12, 3, 0.2)
     snapshot = runtime.snapshot(Cursor())
     assert (snapshot.phase, snapshot.status["workers_alive"], snapshot.status["policy_version"]) == ("rolling", 2, 3)
-    assert {episode["stream"][1] for episode in snapshot.episodes} == {0, 1, 2}
+    eventually(lambda: {episode["stream"][1] for episode in runtime.snapshot(Cursor()).episodes} == {0, 1, 2})
     assert set(runtime.frames()) <= {f"{worker}/{env}" for worker in range(2) for env in range(3)}
     assert eventually(lambda: _frames_after_step(runtime), 60.0)
     runtime.stop(20.0)
