@@ -151,6 +151,7 @@ def _build_button_tables() -> tuple[NDArray[np.int32], NDArray[np.bool_], dict[t
                 rows[number, _TICK_COLUMN[button]] = 1
         camera_on[number] = choice[-1] == "camera"
     rows[INVENTORY_BUTTON, TICK_INVENTORY] = 1
+    camera_on[INVENTORY_BUTTON] = True  # MineStudio lets the camera through here, too
     return rows, camera_on, index
 
 

@@ -39,21 +39,28 @@ _ENTITIES: Final = re.compile(r"@e(?:\[type=(?P<negated>!?)(?:minecraft:)?(?P<ty
 _LARGEST_FILL: Final = 32768  # cells, as in Minecraft
 
 
-def execute(engine: VoxelEngine, command: str, rng: np.random.Generator) -> None:
+def execute(engine: VoxelEngine, command: str, seed: int) -> None:
     """Carry out one chat command. No time passes.
 
     Args:
         engine: the world that it acts on.
         command: with or without the leading slash.
-        rng: for commands that involve chance (teleportbiome).
+        seed: for commands that involve chance (teleportbiome).
 
     Raises:
         SimulatorError: the command, or one of its words, is not known; the message says what is.
     """
+    _carry_out(engine, command, np.random.default_rng(seed))
+    engine.serial += 1
+    if engine.recording is not None:
+        engine.recording.add_command(command, seed)
+
+
+def _carry_out(engine: VoxelEngine, command: str, rng: np.random.Generator) -> None:
     text = command.strip().removeprefix("/").strip()
     nested = _EXECUTE.fullmatch(text)
     if nested:
-        execute(engine, nested["command"], rng)
+        _carry_out(engine, nested["command"], rng)
         return
     words = text.split()
     handler = _HANDLERS.get(words[0].removeprefix("minecraft:")) if words else None
@@ -63,7 +70,6 @@ def execute(engine: VoxelEngine, command: str, rng: np.random.Generator) -> None
         handler(engine, words[1:], rng)
     except (IndexError, ValueError) as error:
         raise SimulatorError(f"The command {command!r} cannot be read: {error}.") from error
-    engine.serial += 1
 
 
 def _check_player(selector: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -82,6 +82,27 @@ class WorldChoice:
     index: int
 
 
+@dataclass
+class Recording:
+    """What has been done to an engine: runs of ticks, and commands between them.
+
+    Attributes:
+        runs: ticks, tick row as int8 bytes, pitch and yaw.
+        commands: number of runs before it, seed, text.
+    """
+
+    runs: list[tuple[int, bytes, float, float]] = field(default_factory=list)
+    commands: list[tuple[int, int, str]] = field(default_factory=list)
+
+    def add_run(self, ticks: int, action: NDArray[np.int32], camera: NDArray[np.float64]) -> None:
+        """Note a call of ``VoxelEngine.run``."""
+        self.runs.append((ticks, action.astype(np.int8).tobytes(), float(camera[0]), float(camera[1])))
+
+    def add_command(self, command: str, seed: int) -> None:
+        """Note a chat command."""
+        self.commands.append((len(self.runs), seed, command))
+
+
 class VoxelEngine:
     """One simulation without rewards, callbacks and spaces.
 
@@ -113,7 +134,7 @@ class VoxelEngine:
         self._pool(self.choice)  # checks the arguments
         self.state = SimState.blank(World.empty(world_size))
         self.serial = 0
-        self.recording: list[tuple[int, bytes, float, float]] | None = None
+        self.recording: Recording | None = None
         self._noop = np.zeros(TICK_FIELDS, np.int32)
         self._still = np.zeros(2)
 
@@ -185,7 +206,7 @@ class VoxelEngine:
         s = self.state
         world = s.world
         if self.recording is not None:
-            self.recording.append((ticks, action.astype(np.int8).tobytes(), float(camera[0]), float(camera[1])))
+            self.recording.add_run(ticks, action, camera)
         self.serial += 1
         return int(
             run_ticks(

@@ -153,6 +153,7 @@ _MAKERS: Final[dict[str, Callable[[_Snapshot], Any]]] = {
     **{event: (lambda s, row=row: s.counters(row)) for row, event in enumerate(EVENTS)},
 }
 _KEYS: Final = frozenset(_MAKERS)
+_OWN_KEYS: Final = _KEYS | {"voxels", "pov"}
 
 
 class StepInfo(dict[str, Any]):
@@ -177,6 +178,10 @@ class StepInfo(dict[str, Any]):
         player."""
         self._snapshot.voxels, self._snapshot.voxel_origin = voxels, origin
         self._pending |= {"voxels"}
+
+    def extras(self) -> dict[str, Any]:
+        """The entries that others have put in: all keys but those listed above."""
+        return {key: value for key, value in dict.items(self) if key not in _OWN_KEYS}
 
     def __missing__(self, key: str) -> Any:
         if key == "pov":

@@ -1,7 +1,8 @@
 """Episodes as seed, initial state and actions, and frames made from them again at any size.
 
 A trace is recorded below callbacks and wrappers, so replaying needs neither: the engine alone goes through the same
-ticks, and its states are bit-equal to those of the episode.
+ticks and chat commands, and its states are bit-equal to those of the episode. Only what a callback writes directly into
+the engine's arrays in the middle of an episode is not in it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 
 from minestudio_nb.errors import SimulatorError
 from minestudio_nb.simulator.actions import TICK_FIELDS
-from minestudio_nb.simulator.engine import VoxelEngine
+from minestudio_nb.simulator.commands import execute
+from minestudio_nb.simulator.engine import Recording, VoxelEngine
 
 TRACE_FORMAT: Final = 1
 
@@ -33,6 +35,7 @@ class EpisodeTrace:
         ticks: int32[n], how many ticks each entry held its action.
         actions: int8[n, TICK_FIELDS], tick rows.
         cameras: float64[n, 2], pitch and yaw in degrees.
+        commands: chat commands: number of entries before it, seed, text.
     """
 
     seed: int
@@ -40,22 +43,24 @@ class EpisodeTrace:
     ticks: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     actions: NDArray[np.int8] = field(default_factory=lambda: np.zeros((0, TICK_FIELDS), np.int8))
     cameras: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
+    commands: list[tuple[int, int, str]] = field(default_factory=list)
 
     @classmethod
     def begin(cls, engine: VoxelEngine, seed: int) -> EpisodeTrace:
         """Start to record what ``engine`` runs."""
         trace = cls(seed, engine.get_state())
-        engine.recording = []
+        engine.recording = Recording()
         return trace
 
     def end(self, engine: VoxelEngine) -> EpisodeTrace:
         """Stop recording; returns this trace, filled."""
-        entries = engine.recording or []
+        recording = engine.recording or Recording()
         engine.recording = None
-        self.ticks = np.array([entry[0] for entry in entries], np.int32)
-        rows = b"".join(entry[1] for entry in entries)
+        self.ticks = np.array([run[0] for run in recording.runs], np.int32)
+        rows = b"".join(run[1] for run in recording.runs)
         self.actions = np.frombuffer(rows, np.int8).reshape(-1, TICK_FIELDS).copy()
-        self.cameras = np.array([entry[2:] for entry in entries], np.float64).reshape(-1, 2)
+        self.cameras = np.array([run[2:] for run in recording.runs], np.float64).reshape(-1, 2)
+        self.commands = list(recording.commands)
         return self
 
     def __len__(self) -> int:
@@ -66,7 +71,7 @@ class EpisodeTrace:
         """The trace as a compressed npz file, which holds no pickles."""
         arrays = {f"initial/{k}": v for k, v in self.initial.items() if isinstance(v, np.ndarray)}
         plain = {k: v for k, v in self.initial.items() if not isinstance(v, np.ndarray)}
-        head = {"format": TRACE_FORMAT, "seed": self.seed, "initial": plain}
+        head = {"format": TRACE_FORMAT, "seed": self.seed, "initial": plain, "commands": self.commands}
         arrays |= {"ticks": self.ticks, "actions": self.actions, "cameras": self.cameras}
         arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
         buffer = io.BytesIO()
@@ -88,7 +93,8 @@ class EpisodeTrace:
                 initial = head["initial"] | {
                     name.removeprefix("initial/"): arrays[name] for name in arrays.files if name.startswith("initial/")
                 }
-                return cls(head["seed"], initial, arrays["ticks"], arrays["actions"], arrays["cameras"])
+                commands = [(int(at), int(seed), str(text)) for at, seed, text in head["commands"]]
+                return cls(head["seed"], initial, arrays["ticks"], arrays["actions"], arrays["cameras"], commands)
         except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
             raise SimulatorError(f"These bytes are not a recorded episode: {error}.") from error
 
@@ -107,7 +113,11 @@ def replay(trace: EpisodeTrace) -> Iterator[VoxelEngine]:
     yield engine
     action = np.zeros(TICK_FIELDS, np.int32)
     still = np.zeros(2)
-    for ticks, row, camera in zip(trace.ticks.tolist(), trace.actions, trace.cameras, strict=True):
+    commands = list(trace.commands)
+    for number, (ticks, row, camera) in enumerate(zip(trace.ticks.tolist(), trace.actions, trace.cameras, strict=True)):
+        while commands and commands[0][0] <= number:
+            _, seed, text = commands.pop(0)
+            execute(engine, text, seed)
         action[:] = row
         for tick in range(ticks):
             if engine.run(action, camera if tick == 0 else still) == 0:

@@ -69,7 +69,7 @@ class EnvFacade:
         Raises:
             SimulatorError: unknown command.
         """
-        execute(self._sim.engine, command, self._sim.np_random)
+        self._sim.execute(command)
         self._sim.engine.idle(1)
         obs, info = self._sim.look()
         return obs, 0.0, self._sim.engine.dead, info
@@ -87,6 +87,7 @@ class VoxelSim(gymnasium.Env[dict[str, Any], Any]):
     frame that MineStudio would have shrunk. ``info`` is a dict that computes its entries when they are read
     (``info.StepInfo``); ``info["pov"]`` is the frame at ``render_size``. One step is one tick, 1/20 s. The player's
     death terminates; a time limit (``JudgeResetCallback``) truncates. The same seed and actions give the same states.
+    The inventory key does nothing: there is no inventory screen, and ``isGuiOpen`` is always False.
 
     Args:
         action_type: "agent" for ``{"buttons": MultiDiscrete([8641]), "camera": MultiDiscrete([121])}``, "env" for 19
@@ -127,7 +128,7 @@ class VoxelSim(gymnasium.Env[dict[str, Any], Any]):
         if num_empty_frames < 0:
             raise SimulatorError(f"num_empty_frames must not be negative; got {num_empty_frames}.")
         if isinstance(camera_config, Mapping):
-            camera_config = CameraConfig(**camera_config) if camera_config else None
+            camera_config = _camera_config(camera_config)
         self.action_type = action_type
         self.render_mode = "rgb_array"
         self.seed = int(seed)
@@ -265,14 +266,26 @@ class VoxelSim(gymnasium.Env[dict[str, Any], Any]):
         if not turn:
             self._camera[:] = 0.0
 
+    def execute(self, command: str) -> None:
+        """Carry out a chat command. No time passes; see ``commands`` for those that are known.
+
+        Raises:
+            SimulatorError: unknown command.
+        """
+        execute(self.engine, command, int(self.np_random.integers(1 << 62)))
+
     def look(self) -> tuple[Observation, StepInfo]:
         """The observation and info of this moment, rendered anew. For callbacks that changed the world."""
         self._image_serial = -1
         return {"image": self._render_image()}, StepInfo(self.engine, self._render_frame)
 
-    def _wrap_obs_info(self, obs: Any, info: Any) -> tuple[Observation, StepInfo]:
-        """For callbacks written for MineStudio, which call this after commands."""
-        return self.look()
+    def look_again(self, obs: Observation, info: Mapping[str, Any]) -> tuple[Observation, StepInfo]:
+        """As ``look``, keeping what other callbacks have put into an observation and an info."""
+        new_obs, new_info = self.look()
+        new_info.update(info.extras() if isinstance(info, StepInfo) else {})
+        return {**obs, **new_obs}, new_info
+
+    _wrap_obs_info = look_again  # the name that callbacks written for MineStudio call after commands
 
     def _render_image(self) -> NDArray[np.uint8]:
         """The observation's image of this moment; a new array for each moment."""
@@ -384,6 +397,13 @@ def _check_keywords(kwargs: Mapping[str, Any]) -> None:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
             raise SimulatorError(f"VoxelSim has no argument {key!r}; the nearest is {near!r}. All: {', '.join(known)}.")
+
+
+def _camera_config(settings: Mapping[str, Any]) -> CameraConfig:
+    try:
+        return CameraConfig(**settings)
+    except TypeError as error:
+        raise SimulatorError(f"camera_config takes the fields of CameraConfig: {error}.") from error
 
 
 def _size(name: str, value: Sequence[int]) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Wrappers that make a task easier to learn: fewer actions, fewer decisions, a head that stays level.
 
-They are gymnasium wrappers for any environment with env actions, and pass on what workers use of VoxelSim besides
-(states, traces, ``observe_into``). Applied from the inside out: ``PitchClamp``, ``FrameSkip``, ``ActionSubset``.
+They wrap VoxelSim, or each other, and pass on what workers use of it besides gymnasium's methods (states, traces,
+``observe_into``). Applied from the inside out: ``PitchClamp``, ``FrameSkip``, ``ActionSubset``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,16 @@ Env = gymnasium.Env[Any, Any]
 
 
 class SimWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """A wrapper that passes on VoxelSim's further methods. What it wraps must have them."""
+    """A wrapper that passes on VoxelSim's further methods.
+
+    Raises:
+        SimulatorError: what it wraps is neither VoxelSim nor another of these wrappers.
+    """
+
+    def __init__(self, env: Env) -> None:
+        if not isinstance(env, (VoxelSim, SimWrapper)):
+            raise SimulatorError(f"{type(self).__name__} wraps VoxelSim or its wrappers; got {type(env).__name__}.")
+        super().__init__(env)
 
     def step_repeat(self, action: Any, ticks: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Hold an action for several ticks, see ``VoxelSim.step_repeat``."""
@@ -142,8 +151,6 @@ def _need_env_actions(env: Env, name: str) -> None:
     space = env.action_space
     if not (isinstance(space, spaces.Dict) and "camera" in space.spaces and "forward" in space.spaces):
         raise SimulatorError(f"{name} works on env actions: use VoxelSim(action_type='env'). The space is {space}.")
-    if not isinstance(env.unwrapped, VoxelSim):
-        raise SimulatorError(f"{name} wraps VoxelSim; got {type(env.unwrapped).__name__}.")
 
 
 REGISTRY: Final = {cls.__name__: cls for cls in (ActionSubset, FrameSkip, PitchClamp)}

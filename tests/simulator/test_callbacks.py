@@ -108,6 +108,20 @@ def test_commands_run_at_every_reset() -> None:
         broken.reset()
 
 
+class Remark(MinecraftCallback):
+    def after_reset(self, sim: Any, obs: Any, info: Any) -> Any:
+        info["remark"] = "first"
+        return {**obs, "note": np.zeros(1)}, info
+
+
+def test_looking_again_keeps_what_earlier_callbacks_added() -> None:
+    sim = make(Remark(), CommandsCallback(["/give @p dirt 7"]))
+    obs, info = sim.reset()
+    assert info["remark"] == "first"
+    assert "note" in obs
+    assert info["inventory"][0]["quantity"] == 7
+
+
 def test_mobs_are_summoned_around_the_player() -> None:
     mobs = [{"name": "sheep", "number": 20, "range_x": [-5, 5], "range_z": [2, 6]}]
     sim = make(SummonMobsCallback(mobs), preferred_spawn_biome="plains")

@@ -43,6 +43,21 @@ def test_a_replay_is_bit_equal_also_after_being_stored() -> None:
         assert equal(engine.state, final)
 
 
+def test_commands_in_the_middle_of_an_episode_are_replayed() -> None:
+    sim = VoxelSim(obs_size=(16, 16), world_size=32, pool_size=2)
+    sim.reset()
+    sim.start_trace()
+    for command in ("/give @p dirt 5", "/teleportbiome @a desert 1 2 3", "/summon cow ~2 ~ ~2", "/weather rain"):
+        sim.env.execute_cmd(command)
+        sim.step(sim.env_action_to_agent_action({"forward": 1, "jump": 1, "camera": [0.0, 3.0]}))
+    trace = EpisodeTrace.from_bytes(sim.finish_trace().to_bytes())
+    assert [at for at, _, _ in trace.commands] == [0, 2, 4, 6]
+    for engine in replay(trace):
+        last = engine.state
+    assert equal(last, sim.engine.state)
+    assert engine.choice == sim.engine.choice
+
+
 def test_frames_come_at_any_size() -> None:
     trace, _, _ = record(decisions=5)
     frames = list(render_trace(trace, (96, 54), every=10))

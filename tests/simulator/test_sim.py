@@ -71,6 +71,7 @@ def test_mine_studios_defaults() -> None:
         ({"preferred_spawn_biome": "plain"}, "plains"),
         ({"inventory": {"0": "diamond_ax"}}, "diamond_axe"),
         ({"num_empty_frames": -1}, "negative"),
+        ({"camera_config": {"camera_bins": 3}}, "CameraConfig"),
         ({"world_size": 100}, "power of two"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -135,6 +136,8 @@ def test_wrong_wrappers_are_refused() -> None:
         PitchClamp(make(), 10.0, 20.0)
     with pytest.raises(SimulatorError, match="at least 1"):
         FrameSkip(make(), 0)
+    with pytest.raises(SimulatorError, match="CartPoleEnv"):
+        FrameSkip(gymnasium.make("CartPole-v1").unwrapped, 2)
     with pytest.raises(SimulatorError, match="ActionSubset, FrameSkip, PitchClamp"):
         wrap(make(), {"name": "FrameStack"})
     with pytest.raises(SimulatorError, match="arguments"):

@@ -7,7 +7,6 @@ from typing import Any
 
 from minestudio_nb.errors import SimulatorError
 from minestudio_nb.simulator.callbacks.base import MinecraftCallback, Observation
-from minestudio_nb.simulator.commands import execute
 from minestudio_nb.simulator.engine import WEATHERS
 from minestudio_nb.simulator.mobs import mob_kind
 from minestudio_nb.simulator.state import P_X, P_Y, P_Z
@@ -43,8 +42,8 @@ class CommandsCallback(MinecraftCallback):
     def after_reset(self, sim: Any, obs: Observation, info: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
         """Run the commands, and look again."""
         for command in self.commands:
-            execute(sim.engine, command, sim.np_random)
-        return sim.look()
+            sim.execute(command)
+        return sim.look_again(obs, info)
 
     def __repr__(self) -> str:
         return f"CommandsCallback(commands={self.commands})"
@@ -79,7 +78,7 @@ class SummonMobsCallback(MinecraftCallback):
                 x = player[P_X] + sim.np_random.uniform(*mob["range_x"])
                 z = player[P_Z] + sim.np_random.uniform(*mob["range_z"])
                 sim.engine.summon_on_ground(mob_kind(mob.get("name") or mob["mob_name"]), x, player[P_Y], z)
-        return sim.look()
+        return sim.look_again(obs, info)
 
     def __repr__(self) -> str:
         return f"SummonMobsCallback({self.mobs})"
