@@ -159,7 +159,7 @@ class BaseTrainer(ABC):
 
     @abstractmethod
     def iterate(self, metas: tuple[FragmentMeta, ...]) -> None:
-        """Trains on the fragments of one iteration (all ranks' are named; fetch your share), adds to ``self.metrics``."""
+        """Trains on one iteration's fragments (all ranks' are named; fetch your share), adds to ``self.metrics``."""
 
     def prepare(self) -> None:  # noqa: B027  (a hook)
         """Called first by :meth:`setup`, while the policy still is as it was built."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -29,8 +30,6 @@ from minestudio_nb.learning import (
     effective_sample_size,
     explained_variance,
     gae,
-    gather_chunks,
-    gather_observations,
     importance_weights,
     mean_and_std,
     moments,
@@ -41,8 +40,10 @@ from minestudio_nb.learning import (
 from minestudio_nb.policies import MinePolicy, State, load_state
 from minestudio_nb.trainer.base import BaseTrainer
 from minestudio_nb.trainer.checkpoints import Checkpoint
+from minestudio_nb.trainer.data import IterationData, Microbatch
 from minestudio_nb.trainer.guard import Snapshot, all_finite
 from minestudio_nb.trainer.passes import Evaluation, Evaluator, blank_fragment, reference_mask
+from minestudio_nb.trainer.prefetch import prepared_ahead
 from minestudio_nb.trainer.registry import register_trainer
 
 __all__ = ["PPOTrainer"]
@@ -52,23 +53,6 @@ REPLACEMENT_WAIT_S = 10.0
 REMEMBERED_FRAGMENTS = 100_000
 """Of so many fragments the trainer remembers how often it used them."""
 _KL = TERMS.index("approx_kl_nats")
-
-
-@dataclass(frozen=True)
-class _Data:
-    """Everything that the epochs of one iteration read; on the CPU, chunk states on their policies' devices."""
-
-    batch: SampleBatch
-    columns: Tensor
-    """``(B, T, 6)``: the fields of :class:`LossTargets`, in their order."""
-    chunk_states: State
-    reference_states: State
-    reference_mask: Tensor | None
-
-    @property
-    def advantages(self) -> Tensor:
-        """``(B, T)``."""
-        return self.columns[..., 2]
 
 
 @dataclass
@@ -204,7 +188,7 @@ class PPOTrainer(BaseTrainer):
 
     # What the weights at the iteration's start say.
 
-    def _prepare_data(self, batch: SampleBatch, ids: list[int]) -> _Data:
+    def _prepare_data(self, batch: SampleBatch, ids: list[int]) -> IterationData:
         """Proximal pass, advantages and importance weights, normalised over all ranks."""
         train, head = self.config.train_config, self.policy.value_head
         proximal = self._proximal(batch, ids)
@@ -238,8 +222,8 @@ class PPOTrainer(BaseTrainer):
             importance=importance,
             weights=batch.weights,
         )
-        columns = torch.stack(list(vars(targets).values()), -1)
-        return _Data(batch, columns, proximal.chunk_states, *self._reference_context(batch, ids))
+        states, mask = self._reference_context(batch, ids)
+        return IterationData(batch, targets, proximal.chunk_states, states, mask, train.context_length, self.device)
 
     def _proximal(self, batch: SampleBatch, ids: list[int]) -> Evaluation:
         """Log-probabilities and values of the weights at the iteration's start.
@@ -283,7 +267,7 @@ class PPOTrainer(BaseTrainer):
 
     # The epochs.
 
-    def _update(self, data: _Data) -> _Tally:
+    def _update(self, data: IterationData) -> _Tally:
         """All optimizer steps of the iteration; undone where weights broke or ran away."""
         self._set_learning_rate()
         self._snapshot.take()
@@ -299,16 +283,19 @@ class PPOTrainer(BaseTrainer):
             tally.skipped = self.config.optimizer_steps_per_iteration
         return tally
 
-    def _epoch(self, data: _Data, epoch: int, tally: _Tally) -> None:
+    def _epoch(self, data: IterationData, epoch: int, tally: _Tally) -> None:
         """One pass over the data in optimizer steps; ends early when the policy ran away."""
         train, settings = self.config.train_config, self._settings()
-        microbatches, per_step = self._deal(data, epoch)
-        for index, chunks in enumerate(microbatches.split(train.gradient_accumulation)):
-            of_step, weight = per_step[index], float(per_step[index][0])
+        order, per_step = self._deal(data, epoch)
+        # On a CPU a second thread would only take time from the first.
+        ahead = train.prefetch_batches if self.device.type != "cpu" else 0
+        microbatches = prepared_ahead(data.microbatch, order, ahead)
+        for of_step in per_step:
+            weight = float(of_step[0])
             self.optimizer.zero_grad(set_to_none=True)
             sums = torch.zeros(len(TERMS), device=self.device)
-            for part in chunks:
-                loss, part_sums = self._microbatch(data, part, of_step, settings)
+            for part in itertools.islice(microbatches, train.gradient_accumulation):
+                loss, part_sums = self._loss(part, of_step, settings)
                 loss.backward()
                 sums += part_sums
             norm, kl, sums = self._join_ranks(sums, weight)
@@ -326,64 +313,39 @@ class PPOTrainer(BaseTrainer):
                 tally.terms += sums.double().cpu()
                 tally.weight += weight
 
-    def _deal(self, data: _Data, epoch: int) -> tuple[Tensor, Tensor]:
+    def _deal(self, data: IterationData, epoch: int) -> tuple[Tensor, Tensor]:
         """Chunks dealt into microbatches ``(n, chunks)``, and the moments of each step's advantages ``(steps, 3)``.
 
         The moments are those over all ranks; the first of them is the weight of the step's samples.
         """
         train, batch = self.config.train_config, data.batch
-        microbatches = shuffled_chunks(
+        order = shuffled_chunks(
             batch.size, batch.length, train.context_length, train.batches_per_iteration, self.seeded(epoch)
         )
-        weights, values = (part.reshape(-1, train.context_length).double() for part in (batch.weights, data.advantages))
-        by_chunk = torch.stack([weights.sum(1), (weights * values).sum(1), (weights * values.square()).sum(1)], 1)
         steps = train.batches_per_iteration // train.gradient_accumulation
-        per_step = by_chunk[microbatches.reshape(steps, -1)].sum(1)
-        return microbatches, self.collective.all_reduce(per_step)
+        return order, self.collective.all_reduce(data.chunk_moments()[order.reshape(steps, -1)].sum(1))
 
-    def _microbatch(
-        self, data: _Data, chunks: Tensor, of_step: Tensor, settings: LossSettings
-    ) -> tuple[Tensor, Tensor]:
-        """Loss and sums of its terms for some chunks; see :func:`ppo_loss`."""
-        context, batch, policy = self.config.train_config.context_length, data.batch, self.policy
-        obs = {key: gather_observations(part, chunks, context).to(self.device) for key, part in batch.obs.items()}
-        first = {"first": gather_observations(batch.first, chunks, context).to(self.device)}
-        actions = gather_chunks(batch.actions, chunks, context).to(self.device)
-        columns = gather_chunks(data.columns, chunks, context).flatten(0, 1).to(self.device)
-        targets = LossTargets(*columns.unbind(1))
-        if not self.config.train_config.normalize_advantage_full_batch:
-            normal = normalise_advantages(targets.advantages, of_step.to(self.device))
-            targets = LossTargets(**{**vars(targets), "advantages": normal})
+    def _loss(self, part: Microbatch, of_step: Tensor, settings: LossSettings) -> tuple[Tensor, Tensor]:
+        """Loss of a microbatch and the sums of its terms; see :func:`ppo_loss`."""
+        head, context = self.policy.pi_head, {"first": part.first}
+        of_step = of_step.to(self.device, torch.float32)
+        kl = None
         with self._precision():
-            outputs, _ = policy(obs, [part[chunks.to(part.device)] for part in data.chunk_states], first)
-        pi_logits = outputs["pi_logits"]
+            outputs, _ = self.policy(part.obs, part.state, context)
+            if settings.kl_coef > 0.0:
+                with torch.no_grad():
+                    other, _ = self._reference()(part.obs, part.reference_state, context)
+                kl = head.kl(outputs["pi_logits"], other["pi_logits"]).flatten()
+                kl = kl if part.mask is None else kl * part.mask
         return ppo_loss(
-            policy.pi_head.log_prob(actions, pi_logits).flatten(),
+            head.log_prob(part.actions, outputs["pi_logits"]).flatten(),
             outputs["vpred"].flatten(),
-            policy.pi_head.entropy(pi_logits).flatten(),
-            self._reference_kl(data, chunks, obs, first, pi_logits) if settings.kl_coef > 0.0 else None,
-            targets,
-            of_step[0].to(self.device, torch.float32),
+            head.entropy(outputs["pi_logits"]).flatten(),
+            kl,
+            part.targets(None if self.config.train_config.normalize_advantage_full_batch else of_step),
+            of_step[0],
             settings,
         )
-
-    def _reference_kl(
-        self,
-        data: _Data,
-        chunks: Tensor,
-        obs: dict[str, Tensor],
-        first: dict[str, Tensor],
-        pi_logits: dict[str, Tensor],
-    ) -> Tensor:
-        """KL(policy || reference) per sample, 0 where it is masked."""
-        with torch.no_grad(), self._precision():
-            state = [part[chunks.to(part.device)] for part in data.reference_states]
-            other = self._reference()(obs, state, first)[0]["pi_logits"]
-        kl = self.policy.pi_head.kl(pi_logits, other).flatten()
-        if data.reference_mask is None:
-            return kl
-        mask = gather_chunks(data.reference_mask, chunks, self.config.train_config.context_length)
-        return kl * mask.flatten().to(self.device)
 
     def _join_ranks(self, sums: Tensor, weight: float) -> tuple[float, float, Tensor]:
         """Adds gradients and sums over the ranks and clips; returns the norm before that, the mean KL, and the sums."""

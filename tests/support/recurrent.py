@@ -1,0 +1,155 @@
+"""A small recurrent policy, and fragments that it acted in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from minestudio_nb.contracts.fragments import Fragment, FragmentMeta, StreamId
+from minestudio_nb.contracts.specs import EnvSpec
+from minestudio_nb.policies import MinePolicy, State, reset_state
+from tests.support.fragments import VECTOR_SPEC, FeedStore
+
+
+class GruPolicy(MinePolicy):
+    """A GRU over the vector observation ``obs``."""
+
+    is_recurrent = True
+
+    def __init__(self, env_spec: EnvSpec, hidden: int = 8) -> None:
+        super().__init__(env_spec, hidden)
+        self.hidden = hidden
+        self.cell = nn.GRUCell(env_spec.obs["obs"].shape[0], hidden)
+
+    def initial_state(self, batch_size: int) -> State:
+        return [torch.zeros(batch_size, self.hidden, device=self.device)]
+
+    def forward(
+        self,
+        input: Mapping[str, Tensor],
+        state_in: Sequence[Tensor] = (),
+        context: Mapping[str, Tensor] | None = None,
+    ) -> tuple[dict[str, Any], State]:
+        assert context is not None
+        state, outputs = list(state_in), []
+        initial = self.initial_state(state[0].shape[0])
+        for step in range(input["obs"].shape[1]):
+            state = reset_state(state, initial, context["first"][:, step])
+            state = [self.cell(input["obs"][:, step], state[0])]
+            outputs.append(state[0])
+        hidden = torch.stack(outputs, 1)
+        return {"pi_logits": self.pi_head(hidden), "vpred": self.value_head(hidden)}, state
+
+
+def make_policy(seed: int = 0) -> GruPolicy:
+    """Weights from ``seed``, large enough for the memory to matter."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        policy = GruPolicy(VECTOR_SPEC)
+        for parameter in policy.parameters():
+            nn.init.uniform_(parameter, -1.0, 1.0)
+    return policy
+
+
+@dataclass
+class Actor:
+    """One stream in which ``policy`` acts, cut into fragments of ``length`` steps.
+
+    Episodes last ``episode`` steps and end by truncation and termination in turn.
+    """
+
+    policy: GruPolicy
+    number: int
+    length: int = 8
+    episode: int = 5
+    t: int = 0
+    index: int = 0
+    state: State = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.random = np.random.default_rng(self.number)
+        self.generator = torch.Generator().manual_seed(self.number)
+        self.state = self.policy.initial_state(1)
+        self.obs = self._observe()
+
+    def _observe(self) -> np.ndarray:
+        return self.random.normal(size=3).astype(np.float32)
+
+    def fragment(self, version: int) -> Fragment:
+        rows: dict[str, list[Any]] = {
+            name: [] for name in ("obs", "first", "action", "log_prob", "value", "end", "cut")
+        }
+        finals: list[np.ndarray] = []
+        start_state = tuple(part[0].numpy().copy() for part in self.state)
+        for _ in range(self.length):
+            first = self.t % self.episode == 0
+            acted = self.policy.act(
+                {"obs": torch.from_numpy(self.obs)[None]}, torch.tensor([first]), self.state, self.generator
+            )
+            self.state = [part.clone() for part in acted.state]
+            ended = (self.t + 1) % self.episode == 0
+            truncated = ended and (self.t // self.episode) % 2 == 0
+            for name, value in (
+                ("obs", self.obs),
+                ("first", first),
+                ("action", acted.actions[0].numpy()),
+                ("log_prob", acted.log_probs.item()),
+                ("value", acted.values.item()),
+                ("end", ended and not truncated),
+                ("cut", truncated),
+            ):
+                rows[name].append(value)
+            self.t += 1
+            self.obs = self._observe()
+            if truncated:
+                finals.append(self._observe())
+        result = Fragment(
+            stream=StreamId(0, self.number),
+            index=self.index,
+            obs={"obs": np.stack([*rows["obs"], self.obs])},
+            actions=np.stack(rows["action"]),
+            rewards=self.random.normal(size=self.length).astype(np.float32),
+            terminated=np.array(rows["end"]),
+            truncated=np.array(rows["cut"]),
+            first=np.array([*rows["first"], self.t % self.episode == 0]),
+            log_probs=np.array(rows["log_prob"], np.float32),
+            values=np.array(rows["value"], np.float32),
+            versions=np.full(self.length, version, np.int64),
+            final_steps=np.flatnonzero(rows["cut"]),
+            final_obs={"obs": np.stack(finals) if finals else np.zeros((0, 3), np.float32)},
+            state=start_state,
+        )
+        self.index += 1
+        return result
+
+
+class ActedStore(FeedStore):
+    """Fragments of ``streams`` streams in turn, acted by ``policy`` as it is when they are taken.
+
+    With ``repeat``, every third taking gives those of the second again, their recorded states spoiled.
+    """
+
+    def __init__(self, policy: GruPolicy, streams: int = 8, length: int = 8, repeat: bool = False) -> None:
+        super().__init__(length)
+        self.actors = [Actor(policy, number, length) for number in range(streams)]
+        self.repeat = repeat
+
+    def make(self, number: int, version: int) -> Fragment:
+        return self.actors[number % len(self.actors)].fragment(version)
+
+    def take(self, count: int, version: int, timeout: float) -> list[FragmentMeta]:
+        if self.repeat and self.taken and len(self.taken) % 3 == 2:
+            numbers = self.taken[-1]
+            self.taken.append(numbers)
+            for number in numbers:
+                self.fragments[number].state = (np.full(self.actors[0].policy.hidden, 9.0, np.float32),)
+            return [self.fragments[number].meta(number) for number in numbers]
+        return super().take(count, version, timeout)
+
+    def previous(self, fragment_ids: Sequence[int]) -> list[Fragment | None]:
+        return [self.fragments.get(number - len(self.actors)) for number in fragment_ids]
