@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from omegaconf import OmegaConf
 
 from minestudio_nb.errors import SimulatorError
 from minestudio_nb.simulator import VoxelSim, build_env, make_chop, make_hunt
 from minestudio_nb.simulator.blocks import block_id
 from minestudio_nb.simulator.callbacks import JudgeResetCallback, MinecraftCallback, RewardsCallback
 from minestudio_nb.simulator.state import M_KIND, P_PITCH, P_YAW, S_TICK
-from minestudio_nb.simulator.tasks import SIMPLE_ACTIONS, chop_config
+from minestudio_nb.simulator.tasks import SIMPLE_ACTIONS, chop_config, hunt_config
 from minestudio_nb.simulator.wrappers import ActionSubset, FrameSkip, PitchClamp, wrap
 
 
@@ -207,6 +209,30 @@ def test_a_config_is_all_that_an_environment_needs() -> None:
     with pytest.raises(SimulatorError, match="'world_size'"):
         build_env({**config, "kwargs": {"worldsize": 32}})
     assert chop_config(ticks=40)["callbacks"][-1]["args"] == {"time_limit": 40}
+
+
+TASKS = Path(__file__).parents[2] / "configs" / "task"
+
+
+@pytest.mark.parametrize(("name", "config"), [("chop_tree", chop_config()), ("hunt", hunt_config())])
+def test_the_shipped_configurations_are_the_same_tasks(name: str, config: dict[str, Any]) -> None:
+    shipped = OmegaConf.to_container(OmegaConf.load(TASKS / f"{name}.yaml"))
+    assert {"simulator": "voxel", **shipped["env_config"]} == config
+
+
+def test_the_shipped_gate_task_plays() -> None:
+    shipped = OmegaConf.to_container(OmegaConf.load(TASKS / "gate.yaml"))
+    env = build_env({**shipped["env_config"], "kwargs": {"world_size": 32}})
+    for _ in range(2):
+        _, info = env.reset()
+        assert info["inventory"][0]["type"] == "diamond_pickaxe"
+        assert info["inventory"][40] == {"type": "obsidian", "quantity": 64}
+    env.unwrapped.engine.state.player[P_PITCH] = 50.0
+    env.step({"buttons": 0, "camera": 60})
+    _, reward, _, _, info = env.step({"buttons": 16, "camera": 60})
+    assert info["use_item"] == {"obsidian": 1}
+    assert reward == pytest.approx(1 - 0.1)
+    assert len(info["voxels"]) == 15**3
 
 
 def test_wrappers_pass_on_states_and_observations() -> None:
