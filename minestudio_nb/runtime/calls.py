@@ -9,10 +9,13 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from minestudio_nb.errors import MineStudioError, TrainingError
 
-__all__ = ["QUICK", "call"]
+__all__ = ["PUBLISH_SECONDS", "QUICK", "call"]
 
 QUICK = 60.0
 """Seconds within which an actor answers a question that needs no waiting, even on a loaded machine."""
+
+PUBLISH_SECONDS = 30.0
+"""How long new weights wait for a worker to take them before training goes on without it."""
 
 
 def call(reference: Any, timeout: float = QUICK, what: str = "the session") -> Any:

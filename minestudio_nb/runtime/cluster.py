@@ -56,9 +56,6 @@ _LIGHT_RAY = {
     "RAY_enable_worker_prestart": "0",  # a Ray worker costs over a CPU second, and actors are the only ones used
     "RAY_raylet_start_wait_time_s": "180",  # on a loaded machine the default of 30 s fails starts that would succeed
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the same in the trainer as everywhere else
 }
 """Settings of Ray in the head's environment, from where every process of the cluster inherits them."""
 

@@ -26,7 +26,7 @@ from minestudio_nb.contracts.weights import WeightsPackage
 from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime.base import Cursor, Phase, RuntimeSpec, Snapshot
 from minestudio_nb.runtime.buffer_actor import ReplayBufferActor
-from minestudio_nb.runtime.calls import call
+from minestudio_nb.runtime.calls import PUBLISH_SECONDS, call
 from minestudio_nb.runtime.controls import Controls
 from minestudio_nb.runtime.names import NAMESPACE, actor_name
 from minestudio_nb.runtime.rollout_manager import RolloutManager
@@ -34,10 +34,8 @@ from minestudio_nb.runtime.training import TrainerRun
 from minestudio_nb.telemetry import Hub, ProcessTrees, make_exporters
 from minestudio_nb.telemetry.exporters import Exporter
 
-__all__ = ["CONCURRENCY", "PUBLISH_SECONDS", "Supervisor"]
+__all__ = ["CONCURRENCY", "Supervisor"]
 
-PUBLISH_SECONDS = 30.0
-"""How long new weights wait for a worker to take them before training goes on without it."""
 FRAMES_SECONDS = 1.0
 """How long a preview waits for a worker."""
 CONCURRENCY = {"telemetry": 1, "trainer": 4, "wait": 16}

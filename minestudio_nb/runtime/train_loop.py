@@ -4,38 +4,18 @@ from __future__ import annotations
 
 import os
 import traceback
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from minestudio_nb.config.schema import OnlineConfig
-from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.policies import build_policy
 from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime.adapters import RemoteControl, RemotePublisher, RemoteStore, RemoteTelemetry
-from minestudio_nb.runtime.base import RuntimeSpec
-from minestudio_nb.runtime.calls import call
+from minestudio_nb.runtime.calls import PUBLISH_SECONDS, call
+from minestudio_nb.runtime.training import TrainJob
 
-__all__ = ["TrainJob", "train_loop"]
-
-
-@dataclass(frozen=True)
-class TrainJob:
-    """All that a training process is started with. ``resume`` overrides the configuration after a restart."""
-
-    spec: RuntimeSpec
-    env_spec: EnvSpec
-    buffer: Any
-    supervisor: Any
-    publish_seconds: float
-    resume: str | None = None
-
-    @property
-    def config(self) -> OnlineConfig:
-        """The configuration to train with."""
-        config = self.spec.config.config
-        return config if self.resume is None else config.with_value("train_config.resume", self.resume)
+__all__ = ["train_loop"]
 
 
 def train_loop(arguments: dict[str, Any]) -> None:
@@ -84,7 +64,7 @@ def _train(job: TrainJob) -> str | None:
         config=config,
         env_spec=job.env_spec,
         store=RemoteStore(job.buffer),
-        publisher=RemotePublisher(job.supervisor, job.publish_seconds),
+        publisher=RemotePublisher(job.supervisor, PUBLISH_SECONDS),
         control=RemoteControl(job.supervisor),
         telemetry=RemoteTelemetry(job.supervisor),
         checkpoints=CheckpointStore(RunDirectory.open(spec.run_root, spec.session).checkpoints),

@@ -9,17 +9,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ray
+
 from minestudio_nb.contracts.protocols import TelemetrySink
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime.base import RuntimeSpec
+from minestudio_nb.runtime.names import NAMESPACE, actor_name
 from minestudio_nb.runtime.preflight import trainer_resources
 
 __all__ = ["TrainerRun"]
 
 MAX_RESTARTS = 3
 """Deaths of training processes, without a new checkpoint in between, after which restarting is given up."""
+
+LOOK_SECONDS = 60.0
+"""How often the wait for a training's end is renewed."""
 
 RAY_TRAIN_SETTINGS = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # an actor that costs a process and serves cloud schedulers only
@@ -30,7 +36,7 @@ RAY_TRAIN_SETTINGS = {
 
 
 class TrainerRun:
-    """Runs ``TorchTrainer.fit`` on a thread of its own in the supervisor's process.
+    """Waits for Ray Train on a thread of its own in the supervisor's process.
 
     ``on_end(reason, failure)`` is called once: with why training ended, or with the text of its failure.
     """
@@ -52,6 +58,7 @@ class TrainerRun:
         self._reason = ""
         self._failure = ""
         self._detail = ""
+        self._attempts = 0
         self._thread: threading.Thread | None = None
 
     def start(self, env_spec: EnvSpec) -> None:
@@ -101,18 +108,55 @@ class TrainerRun:
 
     def _fit(self, env_spec: EnvSpec, resume: str | None) -> str | None:
         """One attempt; None when it ended by itself, else one line about the process that died."""
+        from minestudio_nb.runtime.train_loop import (
+            TrainJob,
+        )  # imports torch, which a session that only rolls out lacks
+
         os.environ.update(RAY_TRAIN_SETTINGS)
+        job = TrainJob(self._spec, env_spec, self._buffer, self._supervisor, resume)
+        try:
+            if self._spec.config.config.train_config.num_workers == 1:
+                self._fit_one_rank(job)
+            else:
+                self._fit_several_ranks(job)
+        except Exception as error:  # noqa: BLE001 - whatever ends it must end the session too, with its cause
+            return _first_line(error)
+        return None
+
+    def _fit_one_rank(self, job: Any) -> None:
+        """Ray Train's local mode in one actor: its controller, scheduler and cleaner would be three idle processes."""
+        resources = trainer_resources(self._spec.config.config)
+        self._attempts += 1
+        actor = (
+            ray.remote(OneRank)
+            .options(
+                name=actor_name(self._spec.session, f"trainer_{self._attempts}"),
+                namespace=NAMESPACE,
+                num_cpus=resources.pop("CPU", 0),
+                num_gpus=resources.pop("GPU", 0),
+                resources=resources,
+                max_restarts=0,
+            )
+            .remote()
+        )
+        run = actor.fit.remote(job)
+        try:
+            while not ray.wait([run], timeout=LOOK_SECONDS)[0]:
+                continue
+            ray.get(run, timeout=LOOK_SECONDS)
+        finally:
+            ray.kill(actor)
+
+    def _fit_several_ranks(self, job: Any) -> None:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
 
-        from minestudio_nb.runtime.supervisor import PUBLISH_SECONDS
-        from minestudio_nb.runtime.train_loop import TrainJob, train_loop
+        from minestudio_nb.runtime.train_loop import train_loop
 
         config = self._spec.config.config
         train = config.train_config
         gpu = train.num_gpus_per_worker > 0
         storage = self._run.path / "ray_train"
-        job = TrainJob(self._spec, env_spec, self._buffer, self._supervisor, PUBLISH_SECONDS, resume)
         trainer = TorchTrainer(
             train_loop,
             train_loop_config={"job": job},
@@ -127,11 +171,21 @@ class TrainerRun:
         )
         try:
             trainer.fit()
-        except Exception as error:  # noqa: BLE001 - whatever ends it must end the session too, with its cause
-            return _first_line(error)
         finally:
             shutil.rmtree(storage, ignore_errors=True)  # Ray Train's own notes; checkpoints are ours
-        return None
+
+
+class OneRank:
+    """The actor of a trainer with a single rank."""
+
+    def fit(self, job: Any) -> None:
+        """Trains to the end."""
+        from ray.train import ScalingConfig
+        from ray.train.torch import TorchTrainer
+
+        from minestudio_nb.runtime.train_loop import train_loop
+
+        TorchTrainer(train_loop, train_loop_config={"job": job}, scaling_config=ScalingConfig(num_workers=0)).fit()
 
 
 def _first_line(error: BaseException) -> str:
