@@ -1,6 +1,6 @@
 """Policies: the interface, heads, shipped networks, and weights in and out."""
 
-from minestudio_nb.policies.base import ActOutput, FeedForwardPolicy, MinePolicy, State, reset_state
+from minestudio_nb.policies.base import ActOutput, FeedForwardPolicy, MinePolicy, Outputs, State, reset_state
 from minestudio_nb.policies.build import build_policy, policy_names, register_policy
 from minestudio_nb.policies.cnn import CnnPolicy
 from minestudio_nb.policies.device import get_compute_device
@@ -15,6 +15,7 @@ __all__ = [
     "FeedForwardPolicy",
     "MinePolicy",
     "MlpPolicy",
+    "Outputs",
     "State",
     "ValueHead",
     "build_policy",

@@ -23,6 +23,7 @@ __all__ = ["ActOutput", "FeedForwardPolicy", "InferenceDtype", "MinePolicy", "Ou
 State = list[Tensor]
 """Recurrent state: tensors with a leading batch dimension; empty for a stateless policy."""
 Outputs = dict[str, Any]
+"""``{"pi_logits": {component: log-probabilities (B, T, n)}, "vpred": (B, T, 1)}``."""
 InferenceDtype = Literal["float32", "bfloat16"]
 
 
@@ -114,7 +115,7 @@ class MinePolicy(nn.Module):
 
     def _acting_module(self) -> MinePolicy:
         replica = self.__dict__.get("_replica")
-        return self if replica is None else replica  # type: ignore[no-any-return]
+        return self if replica is None else replica
 
     # MineStudio's helpers.
 

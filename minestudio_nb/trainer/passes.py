@@ -17,7 +17,7 @@ from torch import Tensor
 from minestudio_nb.contracts.fragments import Fragment, StreamId
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.learning import SampleBatch
-from minestudio_nb.policies import MinePolicy, State
+from minestudio_nb.policies import MinePolicy, Outputs, State
 
 __all__ = ["Evaluation", "Evaluator", "blank_fragment", "reference_mask"]
 
@@ -54,7 +54,8 @@ class Evaluator:
         chunk_states: list[State] = []
         for start in range(0, batch.size, self.rows):
             rows = slice(start, min(start + self.rows, batch.size))
-            log_probs[rows], values[rows], states = self._rows(batch, rows, [part[rows] for part in state])
+            before = [part[rows].to(self.policy.device) for part in state]
+            log_probs[rows], values[rows], states = self._rows(batch, rows, before)
             chunk_states.append(states)
         merged = [torch.cat(parts) for parts in zip(*chunk_states, strict=True)]
         return Evaluation(log_probs, values, self.final_values(batch, merged), merged)
@@ -151,14 +152,15 @@ class Evaluator:
         outputs, _ = self._forward(obs, state, first)
         return self.policy.value_head.denormalize(outputs["vpred"]).squeeze(-1).cpu()
 
-    def _forward(self, obs: dict[str, Tensor], state: State, first: Tensor) -> tuple[dict[str, Tensor], State]:
+    def _forward(self, obs: dict[str, Tensor], state: State, first: Tensor) -> tuple[Outputs, State]:
         device = self.policy.device
         with self.precision():
-            return self.policy(
+            outputs, after = self.policy(
                 {key: part.to(device) for key, part in obs.items()},
                 [part.to(device) for part in state],
                 {"first": first.to(device)},
             )
+        return outputs, after
 
 
 def reference_mask(batch: SampleBatch, warm: Sequence[bool], memory_steps: int | None) -> Tensor:

@@ -310,7 +310,7 @@ class PPOTrainer(BaseTrainer):
             else:
                 self.optimizer.step()
                 self.add_metric("ppo/grad_norm", norm)
-                tally.terms += sums.double().cpu()
+                tally.terms += sums.cpu().double()
                 tally.weight += weight
 
     def _deal(self, data: IterationData, epoch: int) -> tuple[Tensor, Tensor]:
