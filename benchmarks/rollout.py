@@ -3,8 +3,8 @@
     python benchmarks/rollout.py PEERS [--repeats 3] [--seconds 6] [--cases in_worker,processes]
 
 PEERS is the folder that holds ``common.py`` (environment and networks, the same for all) and ``proto_rollout.py``.
-Each repetition runs ours and the prototype one after the other; two workers of four environments side by side, one torch
-thread each, 128x128x3 images. Steps per second depend on the neighbours; CPU seconds per 1,000 steps hardly do.
+Each repetition runs ours and the prototype one after the other: two workers of four environments, side by side, one
+torch thread each, 128x128x3 images. Steps per second depend on the neighbours; CPU seconds per 1,000 steps hardly do.
 """
 
 from __future__ import annotations

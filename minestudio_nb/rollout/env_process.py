@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import pickle
 import signal
 import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 import minestudio_nb
+from minestudio_nb.environments.channel import Channel
 
 __all__ = ["EnvProcess"]
 
@@ -52,11 +51,11 @@ class EnvProcess:
             except BaseException:
                 ours.close()
                 raise
-        self.connection = Connection(ours.detach())
+        self.channel = Channel(ours)
         self.died = os.pidfd_open(self.process.pid) if hasattr(os, "pidfd_open") else None
         """Readable once the process is dead, even if something it started still holds the socket."""
         with contextlib.suppress(OSError):  # dead already: that shows when somebody reads
-            self.connection.send_bytes(pickle.dumps({"sys_path": _paths(python), **start}))
+            self.channel.send({"sys_path": _paths(python), **start})
 
     @property
     def pid(self) -> int:
@@ -77,7 +76,7 @@ class EnvProcess:
     def ask_to_close(self) -> None:
         """Lets the environment close by itself; :meth:`kill` must follow."""
         with contextlib.suppress(OSError):
-            self.connection.send(("close",))
+            self.channel.send(("close",))
 
     def kill(self, grace: float = 0.0) -> None:
         """Ends the process and everything that it started, after ``grace`` seconds to end by itself."""
@@ -97,7 +96,7 @@ class EnvProcess:
         else:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)  # what it left behind in its group
-        self.connection.close()
+        self.channel.close()
         if self.died is not None:
             os.close(self.died)
             self.died = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import pickle
 import selectors
 import tempfile
 import time
@@ -19,7 +18,6 @@ import numpy.typing as npt
 
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.environments.build import EnvFactory
-from minestudio_nb.environments.entry import STEP_NOW, STEPPED
 from minestudio_nb.environments.slot import RESET, START, EnvArrays, EpisodeEnd, StepCost
 from minestudio_nb.errors import CrashLoopError, EnvCrashError, EnvStartError
 from minestudio_nb.rollout.env_process import EnvProcess
@@ -137,7 +135,7 @@ class ProcessPool:
                 raise EnvCrashError(f"Environment {index} was told to step while it is {member.state}.")
             member.state, member.deadline = "stepping", due
             try:
-                member.process.connection.send_bytes(STEP_NOW)
+                member.process.channel.send_step()
             except OSError:
                 self._fail(member, member.process.describe_death())
 
@@ -190,21 +188,21 @@ class ProcessPool:
     def _read(self, member: _Member, source: Any) -> None:
         """Takes one message, or notices a death; ``source`` is the socket or the descriptor that tells of the death."""
         process = member.process
-        if process is None or source not in (process.connection, process.died):
+        if process is None or source not in (process.channel, process.died):
             return  # ended by an event that was handled just before
         try:
-            if source is not process.connection and not process.connection.poll():
+            if source is not process.channel and not process.channel.poll():
                 self._fail(member, process.describe_death())  # it left no message behind
                 return
-            message = process.connection.recv_bytes()
+            message = process.channel.receive()
         except (EOFError, OSError):
             self._fail(member, process.describe_death())
             return
-        if message == STEPPED:
+        if message is None:
             member.state = "ready"
             self._answered.append(member)
         else:
-            self._handle(member, *pickle.loads(message))  # from our own child, over an anonymous socket
+            self._handle(member, *message)
 
     def _handle(self, member: _Member, kind: str, *arguments: Any) -> None:
         if kind == "end":
@@ -236,7 +234,7 @@ class ProcessPool:
             return
         member.cost = cost
         try:
-            member.process.connection.send(("attach", self._size))
+            member.process.channel.send(("attach", self._size))
         except OSError:
             self._fail(member, member.process.describe_death())
 
@@ -273,7 +271,7 @@ class ProcessPool:
         }
         member.process = EnvProcess(self._spawner, self._factory.python, self._memory, start)
         member.state, member.deadline = "starting", time.monotonic() + self._deadlines.start
-        self._selector.register(member.process.connection, selectors.EVENT_READ, member)
+        self._selector.register(member.process.channel, selectors.EVENT_READ, member)
         if member.process.died is not None:
             self._selector.register(member.process.died, selectors.EVENT_READ, member)
 
@@ -292,7 +290,7 @@ class ProcessPool:
         process, member.process, member.state = member.process, None, "down"
         if process is None:
             return
-        self._selector.unregister(process.connection)
+        self._selector.unregister(process.channel)
         if process.died is not None:
             self._selector.unregister(process.died)
         process.kill(grace)
@@ -305,16 +303,16 @@ class ProcessPool:
                 continue
             if member.state != "ready":
                 raise EnvCrashError(f"Environment {member.index} must not be {member.state} while its state is moved.")
-            member.process.connection.send(question)
+            member.process.channel.send(question)
             asked.append(member)
         answers: list[Any] = [None] * len(self._members)
         for member in asked:
             assert member.process is not None
-            if not member.process.connection.poll(self._deadlines.step):
+            if not member.process.channel.poll(self._deadlines.step):
                 raise EnvCrashError(
                     f"Environment {member.index} did not give its state within {self._deadlines.step:g} s."
                 )
-            kind, *arguments = member.process.connection.recv()
+            kind, *arguments = member.process.channel.receive()
             if kind != "state":
                 raise EnvCrashError(f"Environment {member.index} did not give its state: {arguments}")
             answers[member.index] = arguments[0]
