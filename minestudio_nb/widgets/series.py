@@ -45,13 +45,18 @@ def thin(xs: Sequence[float], ys: Sequence[float], limit: int) -> tuple[list[flo
     )
 
 
-def sparkline(values: Sequence[float], width: int = 32, blocks: str = BLOCKS) -> str:
-    """The finite ``values`` as one line of block characters, at most ``width`` of them; empty when there are none."""
+def sparkline(values: Sequence[float], width: int = 32, blocks: str = BLOCKS, least_span: float = 0.0) -> str:
+    """The finite ``values`` as one line of block characters, at most ``width`` of them; empty when there are none.
+
+    The lowest block is the lowest value, and the highest block the highest, or ``least_span`` above the lowest where
+    that is more, so that small noise does not look like progress.
+    """
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return ""
     _, means = thin(finite, finite, width)
-    low, high = min(means), max(means)
+    low = min(means)
+    high = max(*means, low + least_span)
     if high == low:
         return blocks[0] * len(means)
     return "".join(blocks[min(int((value - low) / (high - low) * len(blocks)), len(blocks) - 1)] for value in means)

@@ -177,7 +177,7 @@ def dot_strip(groups: Sequence[tuple[str, Sequence[float]]], *, width: int = 460
     everything = [value for _, values in filled for value in values]
     x_ticks = ticks(min(everything), max(everything), 6)
     row, height = 64, 64 * len(filled) + 26
-    frame = _Frame(x_ticks[0], x_ticks[-1], 0, 1, width, height, left=80, right=24)
+    frame = _Frame(x_ticks[0], x_ticks[-1], 0, 1, width, height, left=130, right=24)
     parts = [f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="returns of single episodes">']
     for value in x_ticks:
         x = frame.x(value)

@@ -103,7 +103,7 @@ def progress_line(status: Status, points: Sequence[Point], goals: Goals, now: fl
     parts = [
         f"iteration {values.get('iteration', 0)}/{goals.num_iterations}",
         f"{number(values.get('env_steps', 0))} env steps",
-        f"return {_return_text(status, goals)} {sparkline(smooth(returns), 16, blocks)}".rstrip(),
+        f"return {_return_text(status, goals)} {sparkline(smooth(returns), 16, blocks, _least_span(goals))}".rstrip(),
         f"{number(_rounded(latest, 'rollout/steps_per_second'))} env steps/s",
         f"{number(_rounded(latest, 'train/samples_per_second'))} learner samples/s",
         f"staleness {number(latest.get('rollout/staleness'))}",
@@ -168,7 +168,7 @@ def render_panel(status: Status, points: Sequence[Point], goals: Goals, now: flo
     table.add_column(style="dim", width=18)
     table.add_column(ratio=1)
     table.add_row("iteration", _progress(iteration, total, goals, values))
-    spark = Text(sparkline(smooth(returns), 40, blocks), style="green")
+    spark = Text(sparkline(smooth(returns), 40, blocks, _least_span(goals)), style="green")
     table.add_row("return", Text(f"{_return_text(status, goals)} {trend(points)}  ", style="bold").append_text(spark))
     table.add_row("env steps", _env_steps(values, latest, goals))
     table.add_row("learner samples/s", number(_rounded(latest, "train/samples_per_second")))
@@ -203,6 +203,11 @@ def _staleness(latest: Mapping[str, float]) -> str:
 def _return_text(status: Status, goals: Goals) -> str:
     current = "–" if math.isnan(status.return_window) else f"{status.return_window:.2f}"
     return current if goals.target_return is None else f"{current} (goal {goals.target_return:g})"
+
+
+def _least_span(goals: Goals) -> float:
+    """A third of the way to the goal fills the sparkline at least."""
+    return abs(goals.target_return or 0.0) / 3
 
 
 def _rounded(values: Mapping[str, float], name: str) -> float | None:

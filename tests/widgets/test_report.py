@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.telemetry.video import jpeg, write_mp4
 from minestudio_nb.widgets.report import (
     MAX_VIDEO_BYTES,
     MAX_VIDEOS,
@@ -23,7 +24,6 @@ from minestudio_nb.widgets.report import (
     summary_facts,
 )
 from minestudio_nb.widgets.session_html import session_html
-from minestudio_nb.telemetry.video import jpeg, write_mp4
 
 EVIL = '<img src=x onerror="window.evil=1">\'"</script><script>window.evil=1</script>'
 VOID = {"meta", "img", "source", "circle", "line", "br", "polyline"}

@@ -43,6 +43,7 @@ def test_thinning_never_exceeds_the_limit(values: list[float], limit: int) -> No
 def test_sparklines() -> None:
     assert sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
     assert sparkline([2.0, math.nan, 2.0]) == "▁▁"
+    assert sparkline([0.0, 0.1, 0.2], least_span=0.8) == "▁▂▃", "noise that is small against the goal stays low"
     assert sparkline([]) == "" and sparkline([math.nan]) == ""
     assert len(sparkline(range(1000), 16)) == 16
 
