@@ -300,6 +300,16 @@ class OnlineSession:
         return tuple(self._points)
 
     @property
+    def event_list(self) -> Sequence[Event]:
+        """The events as of the last look."""
+        return tuple(self._events)
+
+    @property
+    def failure(self) -> str:
+        """Why the session failed, or an empty text."""
+        return self._failure
+
+    @property
     def config(self) -> LoadedConfig:
         """The configuration that was loaded."""
         return self._config()

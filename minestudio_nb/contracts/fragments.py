@@ -81,7 +81,7 @@ class Fragment:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        arrays = [
+        arrays: list[npt.NDArray[Any]] = [
             self.actions,
             self.rewards,
             self.terminated,
@@ -95,9 +95,7 @@ class Fragment:
 
     def meta(self, fragment_id: int) -> FragmentMeta:
         """Its metadata under the buffer's number ``fragment_id``."""
-        return FragmentMeta(
-            fragment_id, self.stream, self.index, self.version, self.length, self.nbytes, self.task
-        )
+        return FragmentMeta(fragment_id, self.stream, self.index, self.version, self.length, self.nbytes, self.task)
 
 
 @dataclass(frozen=True)

@@ -50,15 +50,19 @@ class Preview:
     def update(self, ids: Iterable[int], arrays: EnvArrays) -> None:
         """Copies what environments ``ids`` show, if somebody wants to see it."""
         now = time.monotonic()
-        if now > self._until or self._key is None:
+        if now <= self._until:
+            self.keep([env for env in ids if now - self._taken.get(env, 0.0) >= self._period], arrays)
+
+    def keep(self, ids: Iterable[int], arrays: EnvArrays) -> None:
+        """Copies what environments ``ids`` show, whoever looks: their first frames are there before anybody asked."""
+        if self._key is None:
             return
         images = arrays.obs[self._key]
         for env in ids:
-            if now - self._taken.get(env, 0.0) >= self._period:
-                self._taken[env] = now
-                frame = images[env].copy()
-                with self._lock:
-                    self._frames[f"{self._worker}/{env}"] = frame
+            self._taken[env] = time.monotonic()
+            frame = images[env].copy()
+            with self._lock:
+                self._frames[f"{self._worker}/{env}"] = frame
 
 
 @dataclass

@@ -123,6 +123,7 @@ class RolloutWorker:
         self._state = list(self._policy.initial_state(count))
         self._fragments = Fragmenter(self.spec, self.index, count, self._config.rollout_config.fragment_length)
         self._preview = Preview(self.spec.obs, self.index)
+        self._preview.keep(range(count), pool.arrays)
         self._recorder = EpisodeRecorder(self.spec.obs, self.index, self._deliver)
         self._ready = list(range(count))
         self._has_credit = np.zeros(count, np.bool_)

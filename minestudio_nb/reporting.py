@@ -1,0 +1,133 @@
+"""What a session leaves for people to read: videos of evaluated episodes, curves, ``report.html``, ``summary.json``.
+
+Gathers data from the session and hands it to :mod:`minestudio_nb.widgets`, which only draws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minestudio_nb.config import redact_text
+from minestudio_nb.runs import RunDirectory, write_atomically
+
+if TYPE_CHECKING:
+    from minestudio_nb.runtime.base import EvaluationResult
+    from minestudio_nb.session import OnlineSession
+
+__all__ = ["write_report", "write_summary"]
+
+_TITLES: Mapping[str, str] = {"before": "Before training", "after": "After training"}
+
+
+def write_report(session: OnlineSession, path: Path) -> Path:
+    """Writes the report at ``path``, and beside it the curves and a video of each evaluation with a recording."""
+    from minestudio_nb.widgets.curves import curves_png
+    from minestudio_nb.widgets.report import Fact, ReportData, render_report, summary_facts
+
+    run = RunDirectory(session.run_root, session.run_directory.name)
+    config = session.config.config
+    goal = config.train_config.target_return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    videos = [
+        video
+        for label, result in session.evaluations.items()
+        for video in _videos(label, result, path.parent, config.rollout_config.worker_config.video_fps)
+    ]
+    facts = [
+        Fact(
+            f"return, {_title(label).lower()}", f"{result.mean_return:.2f}", f"{len(result.returns)} held-out episodes"
+        )
+        for label, result in session.evaluations.items()
+    ]
+    points = list(session.points)
+    (path.parent / run.curves.name).write_bytes(curves_png(points, session.run_directory.name, goal))
+    data = ReportData(
+        name=session.run_directory.name,
+        state=session.state,
+        points=points,
+        events=list(session.event_list),
+        facts=[*facts, *summary_facts(points)],
+        videos=videos,
+        evaluations={_title(label): list(result.returns) for label, result in session.evaluations.items()},
+        config_text=run.config.read_text(encoding="utf-8") if run.config.is_file() else "",
+        whole_config=redact_text(session.config.whole_config),
+        failure=session.failure,
+        goal=goal,
+    )
+    write_atomically(path, render_report(data))
+    return path
+
+
+def write_summary(session: OnlineSession, seconds: float) -> Path:
+    """Writes ``summary.json`` into the run directory: what the run cost and what came of it.
+
+    Args:
+        seconds: wall time from the start of the rollout to the end of the last evaluation.
+    """
+    run = RunDirectory(session.run_root, session.run_directory.name)
+    config = session.config.config
+    points = session.points
+    last = points[-1]["values"] if points else {}
+    target = config.train_config.target_return
+    window = session.return_window()
+    summary = {
+        "name": run.name,
+        "config": session.config.name,
+        "seed": config.train_config.seed,
+        "return_random": _mean(session.evaluations.get("before")),
+        "return_final": _mean(session.evaluations.get("after")),
+        "return_window": _finite(window),
+        "target_return": target,
+        "learned": target is None or window >= target,
+        "iterations": points[-1]["iteration"] if points else 0,
+        "env_steps": points[-1]["env_steps"] if points else 0,
+        "seconds": round(seconds, 1),
+        "training_seconds": round(points[-1]["time"] - points[0]["time"], 1) if points else 0.0,
+        "cpu_seconds": _finite(last.get("system/cpu_seconds_total", math.nan)),
+        "held_out_episodes": len(session.evaluations["after"].returns) if "after" in session.evaluations else 0,
+    }
+    return run.write_json(run.summary.name, summary)
+
+
+def _videos(label: str, result: EvaluationResult, directory: Path, fps: float) -> list[Any]:
+    """The first recorded episode of an evaluation as ``<label>.mp4`` in ``directory``, for the report."""
+    from minestudio_nb.rollout.filming import film
+    from minestudio_nb.telemetry.video import contact_sheet
+    from minestudio_nb.widgets.report import ReportVideo
+
+    if not result.traces:
+        return []
+    episode = result.traces[0]
+    video = film(episode, directory / label, fps)
+    if video is None:
+        return []
+    caption = f"An episode in a world that training never saw; it returned {sum(episode.rewards):.1f}."
+    if video.path.suffix == ".mp4":
+        return [ReportVideo(_title(label), caption, mp4=video.path.read_bytes(), poster=_poster(episode))]
+    from minestudio_nb.rollout.filming import episode_frames
+
+    return [ReportVideo(_title(label), caption, poster=contact_sheet([frame for _, frame in episode_frames(episode)]))]
+
+
+def _poster(episode: Any) -> bytes:
+    """The episode's first frame, as JPEG."""
+    from minestudio_nb.rollout.filming import episode_frames
+    from minestudio_nb.telemetry.video import jpeg
+
+    _, frame = next(iter(episode_frames(episode)))
+    return jpeg(frame)
+
+
+def _title(label: str) -> str:
+    return _TITLES.get(label, label)
+
+
+def _mean(result: EvaluationResult | None) -> float | None:
+    return None if result is None else _finite(result.mean_return)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
