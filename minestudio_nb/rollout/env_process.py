@@ -43,7 +43,7 @@ class EnvProcess:
                 command,
                 pass_fds=(theirs.fileno(), memory),
                 stdin=subprocess.DEVNULL,
-                env=_environment(),
+                env=_environment(python),
                 start_new_session=True,  # a Ctrl-C is for the worker, and the whole group can be killed
             )
             try:
@@ -109,14 +109,15 @@ def _descendants(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _environment() -> dict[str, str]:
-    """This package importable, and one thread for numeric libraries unless the user says otherwise."""
+def _environment(python: str | None) -> dict[str, str]:
+    """One thread for numeric libraries unless the user says otherwise; in this interpreter, also this package."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    environment = {**os.environ, **{name: os.environ.get(name, "1") for name in names}}
+    if python is not None:  # it has this package installed beside its own numpy, which must not be ours
+        return environment
     package = str(Path(minestudio_nb.__file__).resolve().parent.parent)
     paths = [package, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    threads = {
-        name: os.environ.get(name, "1") for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    }
-    return {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+    return {**environment, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
 
 
 def _paths(python: str | None) -> list[str]:

@@ -15,7 +15,7 @@ from minestudio_nb.rollout.in_worker_pool import InWorkerPool
 from minestudio_nb.rollout.pool import Deadlines, EnvPool, RestartLimits
 from minestudio_nb.rollout.process_pool import ProcessPool
 
-__all__ = ["start_pool"]
+__all__ = ["choose_execution", "start_pool"]
 
 
 def start_pool(
@@ -38,7 +38,7 @@ def start_pool(
     slots: list[EnvSlot] = []
     execution, reason, data = settings.execution, "worker_config.execution says so", {}
     if execution == "auto":
-        execution, reason, cost, slots = _decide(factory, deadlines, limits, timeout, interval)
+        execution, reason, cost, slots = choose_execution(factory, deadlines, limits, timeout, interval)
         data = _numbers(cost)
     pool: EnvPool
     if execution == "in_worker":
@@ -61,7 +61,7 @@ def start_pool(
     return pool, events
 
 
-def _decide(
+def choose_execution(
     factory: EnvFactory,
     deadlines: Deadlines,
     limits: RestartLimits,
