@@ -128,7 +128,7 @@ class Hub:
         window: int = RETURN_WINDOW,
     ) -> Hub:
         """A hub that goes on where the one that wrote ``files`` stopped. What was merged but not closed is lost."""
-        hub = cls(files, exporters, processes, window)
+        hub = cls(files, (), processes, window)
         history = _read(files.metrics, files.events, files.episodes)
         for point in history.points:
             hub._points.add(point)
@@ -139,6 +139,7 @@ class Hub:
             hub._window.append(_number(episode.get("episode_return")))
         if history.points:
             hub._env_steps = int(history.points[-1]["env_steps"])
+        hub._exporters = ExporterThread(exporters, hub.event)  # last: their events come after the history
         return hub
 
     # The sink: what the parts of the system call.

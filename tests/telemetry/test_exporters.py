@@ -11,6 +11,7 @@ import pytest
 
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.errors import TelemetryError
+from minestudio_nb.runs import RunDirectory
 from minestudio_nb.telemetry import Hub, Recorder, make_exporters
 from minestudio_nb.telemetry.exporters import FAILURES_ALLOWED, QUEUE_SIZE, Point
 
@@ -70,7 +71,8 @@ def test_tensorboard_files_hold_the_points(tmp_path: Path) -> None:
 def test_the_exporter_of_tensorboard_loads_no_torch(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     code = (
-        "import sys; from pathlib import Path; from minestudio_nb.telemetry import Hub, make_exporters\n"
+        "import sys; from pathlib import Path; from minestudio_nb.runs import RunDirectory
+from minestudio_nb.telemetry import Hub, make_exporters\n"
         f"hub = Hub(exporters=make_exporters(Path({str(tmp_path)!r}), 'run', tensorboard=True))\n"
         "hub.iteration(1, {}); hub.close()\n"
         "assert not hub.news().events, hub.news().events\n"
@@ -82,7 +84,8 @@ def test_the_exporter_of_tensorboard_loads_no_torch(tmp_path: Path) -> None:
 def test_wandb_offline_writes_a_run_without_network(tmp_path: Path) -> None:
     pytest.importorskip("wandb")
     code = (
-        "from pathlib import Path; from minestudio_nb.telemetry import Hub, Recorder, make_exporters\n"
+        "from pathlib import Path; from minestudio_nb.runs import RunDirectory
+from minestudio_nb.telemetry import Hub, Recorder, make_exporters\n"
         f"hub = Hub(exporters=make_exporters(Path({str(tmp_path)!r}), 'run', wandb='offline', config={{'seed': 1}}))\n"
         "recorder = Recorder(); recorder.add('ppo/loss', 0.125); hub.iteration(1, recorder.flush()); hub.close(60)\n"
         "assert not hub.news().events, hub.news().events\n"
@@ -111,6 +114,17 @@ def test_an_exporter_that_cannot_open_is_never_called() -> None:
     hub.close()
     assert exporter.calls == ["open"]
     assert healthy.calls == ["open", "point", "point", "close"]
+
+
+def test_an_exporter_that_fails_at_once_comes_after_the_history(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path, "run")
+    before = Hub(run)
+    before.event(Event("state", "first life"))
+    before.close()
+    again = Hub.reload(run, [Faulty("open")])
+    again.close()
+    assert [event.kind for event in again.news().events] == ["state", "telemetry"]
+    assert len(run.events.read_text().splitlines()) == 2
 
 
 def test_a_hanging_exporter_delays_nobody() -> None:
