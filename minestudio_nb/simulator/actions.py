@@ -71,8 +71,6 @@ _FACTORED_BUTTONS: Final = (
     "attack", "back", "forward", "jump", "left", "right", "sneak", "sprint", "use", "drop", "inventory",
     *HOTBAR_BUTTONS,
 )  # fmt: skip
-# Keys of an env action that are no buttons: requests of callbacks that MineStudio passes through the action.
-_PASSED_KEYS: Final = frozenset({"camera", "voxels", "mobs", "chat"})
 
 
 @dataclass(frozen=True)
@@ -197,7 +195,7 @@ def fill_tick_row(action: Mapping[str, Any], row: NDArray[np.int32], camera: NDA
                 row[TICK_HOTBAR] = _HOTBAR_SLOT[key]
         elif key == "camera":
             camera[:] = _camera_degrees(value)
-        elif key not in _PASSED_KEYS:
+        else:
             raise SimulatorError(f"An env action has the keys {', '.join(ENV_BUTTONS)}, drop and camera; got {key!r}.")
 
 

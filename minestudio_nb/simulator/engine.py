@@ -258,22 +258,22 @@ class VoxelEngine:
         ground = int(ground_below_trees(self.state.world.blocks, int(np.floor(x)), int(np.floor(z))))
         summon(self.state, kind, x, float(ground) if ground > 0 else y, z)
 
-    def cells_around(self, x0: int, x1: int, y0: int, y1: int, z0: int, z1: int) -> NDArray[np.uint8]:
-        """uint8[x, z, y]: the blocks in a box around the cell of the player's feet, both ends included."""
+    def cells_around(
+        self, x0: int, x1: int, y0: int, y1: int, z0: int, z1: int
+    ) -> tuple[NDArray[np.uint8], tuple[int, int, int]]:
+        """The blocks in a box around the cell of the player's feet, both ends included.
+
+        Returns:
+            uint8[x, z, y] of block ids, and x, y, z of its first cell relative to the feet.
+        """
         blocks, player = self.state.world.blocks, self.state.player
         x, y, z = (int(np.floor(v)) for v in player[P_X : P_Z + 1])
         mask = blocks.shape[0] - 1
-        ys = np.arange(y + y0, y + y1 + 1)
-        cells = blocks[
-            np.ix_(
-                np.arange(x + x0, x + x1 + 1) & mask,
-                np.arange(z + z0, z + z1 + 1) & mask,
-                np.clip(ys, 0, blocks.shape[2] - 1),
-            )
-        ]
+        xs, ys, zs = np.arange(x0, x1 + 1) + x, np.arange(y0, y1 + 1) + y, np.arange(z0, z1 + 1) + z
+        cells = blocks[np.ix_(xs & mask, zs & mask, np.clip(ys, 0, blocks.shape[2] - 1))]
         cells[:, :, ys < 0] = _BEDROCK
         cells[:, :, ys >= blocks.shape[2]] = table.AIR
-        return cells
+        return cells, (x0, y0, z0)
 
     def get_state(self) -> dict[str, Any]:
         """Everything that the future depends on, as arrays and plain values.

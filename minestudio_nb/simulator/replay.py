@@ -25,7 +25,7 @@ from minestudio_nb.simulator.engine import Recording, VoxelEngine
 TRACE_FORMAT: Final = 1
 
 
-@dataclass
+@dataclass(eq=False)
 class EpisodeTrace:
     """One episode.
 

@@ -157,6 +157,7 @@ class VoxelSim(gymnasium.Env[dict[str, Any], Any]):
         self._after_step = _overriding(self.callbacks, "after_step")
         self._batches = all(c.batch_ticks for c in (*self._before_step, *self._after_step))
         self._needs_image = any(c.needs_image for c in self._after_step)
+        self._voxel_range: Sequence[int] | None = None
         self._trace: EpisodeTrace | None = None
         self.reseed(self.seed)
 
@@ -241,7 +242,9 @@ class VoxelSim(gymnasium.Env[dict[str, Any], Any]):
         self.ticks_in_step = max(1, self.engine.run(self._row, self._camera, ticks))
         reward, terminated, truncated = 0.0, self.engine.dead, False
         obs: Observation = {"image": self._render_image() if render or self._needs_image else self._image}
-        info: dict[str, Any] = StepInfo(self.engine, self._render_frame)
+        info: Any = StepInfo(self.engine, self._render_frame)
+        if self._voxel_range is not None:
+            info.add_voxels(*self.engine.cells_around(*self._voxel_range))
         for callback in self._after_step:
             obs, reward, terminated, truncated, info = callback.after_step(
                 self, obs, reward, terminated, truncated, info
@@ -258,6 +261,7 @@ class VoxelSim(gymnasium.Env[dict[str, Any], Any]):
                 named["camera"] = np.zeros(2)
             for callback in self._before_step:
                 named = callback.before_step(self, named)
+            self._voxel_range = named.pop("voxels", None)  # how MineStudio's callbacks ask for voxels
             fill_tick_row(named, self._row, self._camera)
         elif agent:
             self.action_mapper.fill_tick_row(action, self._row, self._camera)

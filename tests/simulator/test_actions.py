@@ -96,6 +96,7 @@ def test_the_callers_action_is_not_changed() -> None:
     "action",
     [
         {"forwards": 1},
+        {"chat": "/kill"},
         {"camera": [1.0]},
         {"camera": [float("nan"), 0.0]},
         {"camera": [0.0, float("inf")]},

@@ -169,6 +169,19 @@ def test_voxels_show_the_blocks_around_the_feet() -> None:
         VoxelsCallback([1, 0, 0, 0, 0, 0])
 
 
+class AsksForVoxels(MinecraftCallback):
+    def before_step(self, sim: Any, action: Any) -> Any:
+        action["voxels"] = [0, 1, -1, 0, 0, 0]
+        return action
+
+
+def test_voxels_can_be_asked_for_through_the_action() -> None:
+    sim = make(AsksForVoxels())
+    sim.reset()
+    info = sim.step(sim.noop_action())[-1]
+    assert [(v["x"], v["y"], v["z"]) for v in info["voxels"]] == [(0, -1, 0), (0, 0, 0), (1, -1, 0), (1, 0, 0)]
+
+
 def test_a_gate_is_rewarded_block_by_block() -> None:
     sim = make(GateRewardsCallback(), VoxelsCallback(), preferred_spawn_biome="plains")
     sim.reset()

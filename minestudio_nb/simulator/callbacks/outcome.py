@@ -150,9 +150,8 @@ class VoxelsCallback(MinecraftCallback):
         self, sim: Any, obs: Observation, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]
     ) -> StepResult:
         """Copy the cells out of the world."""
-        x0, x1, y0, y1, z0, z1 = self.voxels_ins
         if isinstance(info, StepInfo):
-            info.add_voxels(sim.engine.cells_around(x0, x1, y0, y1, z0, z1), (x0, y0, z0))
+            info.add_voxels(*sim.engine.cells_around(*self.voxels_ins))
         return obs, reward, terminated, truncated, info
 
     def __repr__(self) -> str:
@@ -183,7 +182,8 @@ class GateRewardsCallback(MinecraftCallback):
     def score(self, sim: Any) -> float:
         """The score of what stands around the player now."""
         r = self.RANGE
-        found = sim.engine.cells_around(-r, r, -r, r, -r, r) == self._obsidian  # x, z, y
+        cells, _ = sim.engine.cells_around(-r, r, -r, r, -r, r)
+        found = cells == self._obsidian  # x, z, y
         if not found.any():
             return 0.0
         padded = np.pad(found, ((0, 4), (0, 4), (0, 5)))
