@@ -221,9 +221,9 @@ class Supervisor:
         """A training process on this node tells its process id, for the session's CPU time."""
         self._processes.add(pid)
 
-    @ray.method(concurrency_group="trainer")
+    @ray.method(concurrency_group="telemetry")
     def trainer_result(self, reason: str, failure: str, detail: str) -> None:
-        """Rank 0 says why training ended, or any rank why it failed, before its process ends."""
+        """Rank 0 says why training ended, or any rank why it failed; in order after its last numbers."""
         self._training.result(reason, failure, detail)
 
     # What everybody calls.

@@ -6,11 +6,13 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 
+from minestudio_nb.config.schema import OnlineConfig
 from minestudio_nb.contracts.protocols import TelemetrySink
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
@@ -19,7 +21,7 @@ from minestudio_nb.runtime.base import RuntimeSpec
 from minestudio_nb.runtime.names import NAMESPACE, actor_name
 from minestudio_nb.runtime.preflight import trainer_resources
 
-__all__ = ["TrainerRun"]
+__all__ = ["TrainJob", "TrainerRun"]
 
 MAX_RESTARTS = 3
 """Deaths of training processes, without a new checkpoint in between, after which restarting is given up."""
@@ -33,6 +35,23 @@ RAY_TRAIN_SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the same in the trainer as everywhere else
 }
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """All that a training process is started with. ``resume`` overrides the configuration after a restart."""
+
+    spec: RuntimeSpec
+    env_spec: EnvSpec
+    buffer: Any
+    supervisor: Any
+    resume: str | None = None
+
+    @property
+    def config(self) -> OnlineConfig:
+        """The configuration to train with."""
+        config = self.spec.config.config
+        return config if self.resume is None else config.with_value("train_config.resume", self.resume)
 
 
 class TrainerRun:
@@ -123,7 +142,7 @@ class TrainerRun:
             return _first_line(error)
         return None
 
-    def _fit_one_rank(self, job: Any) -> None:
+    def _fit_one_rank(self, job: TrainJob) -> None:
         """Ray Train's local mode in one actor: its controller, scheduler and cleaner would be three idle processes."""
         resources = trainer_resources(self._spec.config.config)
         self._attempts += 1
@@ -147,7 +166,7 @@ class TrainerRun:
         finally:
             ray.kill(actor)
 
-    def _fit_several_ranks(self, job: Any) -> None:
+    def _fit_several_ranks(self, job: TrainJob) -> None:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -178,7 +197,7 @@ class TrainerRun:
 class OneRank:
     """The actor of a trainer with a single rank."""
 
-    def fit(self, job: Any) -> None:
+    def fit(self, job: TrainJob) -> None:
         """Trains to the end."""
         from ray.train import ScalingConfig
         from ray.train.torch import TorchTrainer
