@@ -27,6 +27,7 @@ from minestudio_nb.config import LoadedConfig, Plan, Resources, field_specs, loa
 from minestudio_nb.config import check as check_config
 from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.environments.build import prepare_simulator
 from minestudio_nb.errors import ConfigError, MineStudioError, SessionStateError, TrainingError
 from minestudio_nb.results import Goal, SessionStatus, StopReport
 from minestudio_nb.runs import RunDirectory, fresh_name
@@ -138,7 +139,8 @@ class OnlineSession:
         """Starts workers and environments; returns when every environment has shown its first frame.
 
         Args:
-            timeout: seconds; None takes twice ``timeouts.start`` plus two minutes for the cluster itself.
+            timeout: seconds; None takes twice ``timeouts.start`` plus two minutes for the cluster itself. Compiling the
+                simulator, which takes a minute once per machine, comes before and does not count.
 
         Raises:
             ResourceError: the machine or cluster lacks what was asked for.
@@ -159,6 +161,7 @@ class OnlineSession:
         runtime = make_runtime(self._runtime_name, spec)
         self._runtime = runtime
         try:
+            prepare_simulator(loaded.env)
             runtime.start_rollout(seconds)
         except BaseException as error:
             self._fail(f"{type(error).__name__}: {error}")

@@ -15,7 +15,7 @@ from minestudio_nb.config.generators import build_generator, call_with_known
 from minestudio_nb.contracts.generators import GeneratorSpec
 from minestudio_nb.errors import ConfigError, EnvStartError
 
-__all__ = ["EnvFactory", "EnvKind", "env_seed"]
+__all__ = ["EnvFactory", "EnvKind", "env_seed", "prepare_simulator"]
 
 EnvKind = Literal["voxel", "gymnasium", "minecraft", "function"]
 
@@ -31,6 +31,22 @@ def env_seed(seed: int, worker: int, index: int, held_out: bool = False, restart
     key = HELD_OUT_KEY if held_out else TRAINING_KEY
     words = np.random.SeedSequence(seed, spawn_key=(key, worker, index, restart)).generate_state(1)
     return int(words[0] >> 2) * 2 + key
+
+
+def prepare_simulator(source: GeneratorSpec | Mapping[str, Any] | Callable[..., Any]) -> None:
+    """Compiles the embedded simulator, if ``source`` uses it and this machine has not compiled it yet.
+
+    Takes a minute then, and next to nothing ever after. Done before environments start, so that their deadline
+    need not allow for it.
+    """
+    if isinstance(source, GeneratorSpec):
+        uses_it = source.simulator == "voxel" if source.kind == "module" else EnvFactory(source).kind == "voxel"
+    else:
+        uses_it = EnvFactory(source).kind == "voxel"
+    if uses_it:
+        from minestudio_nb.simulator.compile_cache import warm_up
+
+        warm_up()
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from minestudio_nb.contracts.generators import GeneratorSpec
 from minestudio_nb.contracts.protocols import FragmentSink, TelemetrySink, WeightsSource
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event, MetricBatch, Stat
-from minestudio_nb.environments.build import EnvFactory, env_seed
+from minestudio_nb.environments.build import EnvFactory, env_seed, prepare_simulator
 from minestudio_nb.environments.slot import EpisodeEnd
 from minestudio_nb.policies.base import MinePolicy
 from minestudio_nb.policies.weights import load_package
@@ -98,6 +98,7 @@ class RolloutWorker:
             EnvStartError: an environment cannot be built, or one did not get there within ``timeout`` seconds.
         """
         torch.set_num_threads(1)  # two threads per worker on shared cores collapse
+        prepare_simulator(self._factory.source)
         pool, events = start_pool(self._factory, self._config, self.index, timeout, self._limits, self._stop)
         try:
             self._prepare(pool)
