@@ -48,7 +48,7 @@ def ours_world(world: World, eyes: list, size: int) -> Draw:
     scene = render.new_scene()
     env = np.zeros(raymarch.ENV_FIELDS, np.float32)
     render._set_env(scene, env)
-    view, aim = np.zeros(raymarch.VIEW_FIELDS, np.float32), np.array([-1, 0, -1, 0, 0])
+    view, aim = np.zeros(raymarch.VIEW_FIELDS, np.float32), np.array([-1, 0, -1, 0])
     out, depth = np.empty((size, size, 3), np.uint8), renderer._depth
 
     def draw(k: int) -> object:
@@ -125,9 +125,7 @@ def main() -> None:
     arguments = parser.parse_args()
     world = terrain.generate(3, arguments.biome)
     eyes = poses(world)
-    print(
-        f"{'size':>5} {'ours':>9} {'peer':>9} {'ours/peer':>9} {'whole frame':>11}   frames/s, medians of {arguments.rounds}"
-    )
+    print(f"{'size':>5} {'ours':>9} {'peer':>9} {'ours/peer':>9} {'whole frame':>11}   frames/s")
     for size in SIZES:
         draws = {"ours": ours_world(world, eyes, size), "whole": ours_whole(world, eyes, size)}
         if arguments.peer:

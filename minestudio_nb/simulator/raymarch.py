@@ -30,7 +30,6 @@ _BIT: Final = np.uint64(1)
 _WATER: Final = block_id("water")
 _CROSS: Final = table.CROSS
 _GLOWS: Final = table.LIGHT > 7
-_OPAQUE: Final = table.OPAQUE
 _LEVEL_START: Final = np.array(LEVEL_START, np.int64)
 _WATER_TILE: Final = int(FACES[_WATER * 4 + 1])
 _CRACKS: Final = crack_stages()
@@ -76,8 +75,7 @@ AIM_COLUMN: Final = 0  # x * Z + z of its reduced coordinates, -1 for none
 AIM_Y: Final = 1
 AIM_CRACK: Final = 2  # stage of breaking, 0 to 9, -1 for none
 AIM_OUTLINE: Final = 3  # whether to draw its outline
-AIM_OCCLUSION: Final = 4  # whether to darken corners (of every block)
-AIM_FIELDS: Final = 5
+AIM_FIELDS: Final = 4
 
 CLOUD_HEIGHT: Final = F(92.0)
 _CLOUD_CELL: Final = F(1.0 / 10.0)
@@ -99,18 +97,19 @@ def _clouds() -> np.ndarray:
 
 _CLOUDS: Final = _clouds()
 _FAST: Final = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
+# Within the loop over pixels a call costs more than most bodies: numba passes an array as seven arguments.
+_INLINE: Final = {**_FAST, "forceinline": True}
 
 
-@njit(**_FAST)
+@njit(**_INLINE)
 def texel_at(tile, level, u, v):
     """The packed texel of a tile at u, v in 0..1 (v downwards), at a level of detail."""
-    side = 16 >> level
-    column = min(max(np.int64(u * F(side)), 0), side - 1)
-    row = min(max(np.int64(v * F(side)), 0), side - 1)
-    return TEXELS[uint64(tile * TILE_TEXELS + _LEVEL_START[uint64(level)] + row * side + column)]
+    column = min(max(np.int64(u * F(16)), 0), 15) >> level
+    row = min(max(np.int64(v * F(16)), 0), 15) >> level
+    return TEXELS[uint64(tile * TILE_TEXELS + _LEVEL_START[uint64(level)] + (row << (4 - level)) + column)]
 
 
-@njit(**_FAST)
+@njit(**_INLINE)
 def level_of(texels_per_pixel):
     """The level of detail at which a pixel covers about one texel."""
     return (
@@ -142,7 +141,7 @@ def _plant(ox, oy, oz, dx, dy, dz, x, y, z, tile, pixel):
     return (best if texel else F(-1)), texel
 
 
-@njit(**_FAST)
+@njit(**_INLINE)
 def _march(blocks, masks, size_x, size_z, height, ox, oy, oz, dx, dy, dz, limit, pixel, in_water):
     """Walk one ray to the first texel that is not transparent.
 
@@ -175,7 +174,7 @@ def _march(blocks, masks, size_x, size_z, height, ox, oy, oz, dx, dy, dz, limit,
     while t < limit:
         along_x = next_x < next_z
         t_out = next_x if along_x else next_z
-        y_out = min(np.int64(max(oy + dy * min(t_out, limit), ZERO)), 63)
+        y_out = np.int64(max(oy + dy * min(t_out, limit), ZERO))
         column = uint64((x & mask_x) * size_z + (z & mask_z))
         low = min(y_in, y_out)
         span = (_BIT << _BIT << uint64(max(y_in, y_out) - low)) - _BIT
@@ -220,58 +219,23 @@ def _march(blocks, masks, size_x, size_z, height, ox, oy, oz, dx, dy, dz, limit,
         in_first = False
         t = t_out
         y_in = y_out
-        if along_x:
-            x += step_x
-            next_x += delta_x
-            side = HIT_SIDE_X
-        else:
-            z += step_z
-            next_z += delta_z
-            side = HIT_SIDE_Z
+        # Selections rather than branches: which axis comes next cannot be predicted.
+        x += step_x if along_x else 0
+        z += 0 if along_x else step_z
+        next_x += delta_x if along_x else ZERO
+        next_z += ZERO if along_x else delta_z
+        side = HIT_SIDE_X if along_x else HIT_SIDE_Z
     return limit, -1, uint32(0), 0, 0, 0, ZERO, ZERO, wet
 
 
-@njit(**_FAST)
-def _blocks_light(blocks, size_x, size_z, height, x, y, z):
-    if y < 0 or y >= height:
-        return 0
-    column = (x & (size_x - 1)) * size_z + (z & (size_z - 1))
-    return 1 if _OPAQUE[blocks[uint64(column * height + y)]] else 0
-
-
-@njit(**_FAST)
-def _corner(side_a, side_b, diagonal):
-    """Minecraft's ambient occlusion of a corner: 3 open, 0 closed."""
-    return F(0 if side_a + side_b == 2 else 3 - side_a - side_b - diagonal)
-
-
-@njit(**_FAST)
-def _occlusion(blocks, size_x, size_z, height, x, y, z, hit, u, v):
-    """How much of the light reaches a point of a face, 0.5 to 1, from the eight cells around the open cell before it.
-
-    ``x, y, z`` is that open cell; ``u, v`` the point on the face, along its two axes.
-    """
-    ux, uz, vy, vz = (0, 1, 1, 0) if hit == HIT_SIDE_X else ((1, 0, 1, 0) if hit == HIT_SIDE_Z else (1, 0, 0, 1))
-    left = _blocks_light(blocks, size_x, size_z, height, x - ux, y, z - uz)
-    right = _blocks_light(blocks, size_x, size_z, height, x + ux, y, z + uz)
-    near = _blocks_light(blocks, size_x, size_z, height, x, y - vy, z - vz)
-    far = _blocks_light(blocks, size_x, size_z, height, x, y + vy, z + vz)
-    a = _corner(left, near, _blocks_light(blocks, size_x, size_z, height, x - ux, y - vy, z - uz - vz))
-    b = _corner(right, near, _blocks_light(blocks, size_x, size_z, height, x + ux, y - vy, z + uz - vz))
-    c = _corner(left, far, _blocks_light(blocks, size_x, size_z, height, x - ux, y + vy, z - uz + vz))
-    d = _corner(right, far, _blocks_light(blocks, size_x, size_z, height, x + ux, y + vy, z + uz + vz))
-    open_corners = (a * (ONE - u) + b * u) * (ONE - v) + (c * (ONE - u) + d * u) * v
-    return F(0.5) + F(1.0 / 6.0) * open_corners
-
-
-@njit(**_FAST)
+@njit(**_INLINE)
 def cover_light(tops, size_x, size_z, x, y, z):
     """Light at an open cell: 1 under the sky, less the deeper below the highest block of its column."""
     depth = F(tops[uint64((x & (size_x - 1)) * size_z + (z & (size_z - 1)))] - y)
     return max(F(0.88) - F(0.03) * depth, F(0.17)) if depth >= ZERO else ONE
 
 
-@njit(**_FAST)
+@njit(**_INLINE)
 def _sky(oy, ox, oz, dx, dy, dz, env):
     """The colour of the sky in a direction: gradient, glow of the low sun, sun, moon and clouds."""
     inv = ONE / F(math.sqrt(dx * dx + dy * dy + dz * dz))
@@ -317,9 +281,9 @@ def _mark_target(r, g, b, u, v, t, crack, outline, pixel):
     return r, g, b
 
 
-@njit(**_FAST)
-def _face_light(blocks, tops, size_x, size_z, height, hit, x, y, z, u, v, dx, dy, dz, t, occlusion):
-    """Light on a hit: direction of the face, cover overhead, and the corners around when near."""
+@njit(**_INLINE)
+def _face_light(tops, size_x, size_z, hit, x, y, z, dx, dy, dz):
+    """Light on a hit: direction of the face, and cover overhead."""
     if hit == HIT_PLANT:
         return _FACE_LIGHT[HIT_PLANT] * cover_light(tops, size_x, size_z, x, y, z)
     if hit == HIT_SIDE_X:
@@ -328,11 +292,7 @@ def _face_light(blocks, tops, size_x, size_z, height, hit, x, y, z, u, v, dx, dy
         z += -1 if dz > ZERO else 1
     else:
         y += -1 if dy > ZERO else 1
-    light = _FACE_LIGHT[uint64(hit)] * cover_light(tops, size_x, size_z, x, y, z)
-    if occlusion and t < F(24):
-        along = ONE - v if hit in (HIT_SIDE_X, HIT_SIDE_Z) else v
-        light *= _occlusion(blocks, size_x, size_z, height, x, y, z, hit, u, along)
-    return light
+    return _FACE_LIGHT[uint64(hit)] * cover_light(tops, size_x, size_z, x, y, z)
 
 
 @njit(**_FAST)
@@ -360,7 +320,7 @@ def _water_surface(r, g, b, ox, oz, dx, dz, wet, t, pixel, env):
     )
 
 
-@njit(**_FAST)
+@njit(**_INLINE)
 def _pixel(
     blocks, masks, tops, size_x, size_z, height, top, ox, oy, oz, dx, dy, dz, pixel, in_water, surface, env, aim
 ):
@@ -388,9 +348,7 @@ def _pixel(
         t = far
     else:
         column = (x & (size_x - 1)) * size_z + (z & (size_z - 1))
-        light = env[ENV_LIGHT] * _face_light(
-            blocks, tops, size_x, size_z, height, hit, x, y, z, u, v, dx, dy, dz, t, aim[AIM_OCCLUSION]
-        )
+        light = env[ENV_LIGHT] * _face_light(tops, size_x, size_z, hit, x, y, z, dx, dy, dz)
         if _GLOWS[blocks[uint64(column * height + y)]]:
             light = ONE
         light = max(light, F(0.04))
@@ -427,7 +385,8 @@ def draw_world(blocks, masks, tops, view, env, aim, out, depth):
     """
     rows, columns = out.shape[0], out.shape[1]
     size_x, size_z, height = blocks.shape
-    top = F(min(tops.max() + 2, height))  # a plant may stand on the highest block
+    # A plant may stand on the highest block. Below the bound, rounding never makes a height of 64.
+    top = min(F(tops.max() + 2), F(height) - F(0.01))
     flat_blocks, flat_masks, flat_tops = blocks.reshape(-1), masks.reshape(-1), tops.reshape(-1)
     ox = view[VIEW_X] - F(math.floor(view[VIEW_X] / F(size_x)) * size_x) + F(size_x)
     oz = view[VIEW_Z] - F(math.floor(view[VIEW_Z] / F(size_z)) * size_z) + F(size_z)

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from minestudio_nb.errors import SimulatorError
 from minestudio_nb.simulator.boxes import draw_hand, draw_mobs
 from minestudio_nb.simulator.hud import draw_hud, hud_sheet
+from minestudio_nb.simulator.occlusion import darken_corners
 from minestudio_nb.simulator.raymarch import (
     AIM_COLUMN,
     AIM_CRACK,
     AIM_FIELDS,
-    AIM_OCCLUSION,
     AIM_OUTLINE,
     AIM_Y,
     ENV_CLEAR,
@@ -123,9 +123,8 @@ def _set_env(scene, env):
 
 
 @njit(cache=True, nogil=True)
-def _set_aim(scene, shape, occlusion, outline, aim):
+def _set_aim(scene, shape, outline, aim):
     """Fill ``aim`` for the targeted block of a scene."""
-    aim[AIM_OCCLUSION] = 1 if occlusion else 0
     aim[AIM_COLUMN], aim[AIM_CRACK], aim[AIM_OUTLINE] = -1, -1, 0
     if scene[SCENE_TARGET_Y] >= 0:
         x = math.floor(scene[SCENE_TARGET_X]) & (shape[0] - 1)
@@ -168,8 +167,10 @@ def render_frame(blocks, masks, tops, mobs, inventory, scene, pixels, sprites, p
     x, y, z = scene[SCENE_X], scene[SCENE_Y], scene[SCENE_Z]
     set_view(x, y, z, scene[SCENE_YAW], scene[SCENE_PITCH], TAN_V, TAN_H, view)
     _set_env(scene, env)
-    _set_aim(scene, blocks.shape, occlusion, out.shape[1] >= OUTLINE_WIDTH, aim)
+    _set_aim(scene, blocks.shape, out.shape[1] >= OUTLINE_WIDTH, aim)
     draw_world(blocks, masks, tops, view, env, aim, out, depth)
+    if occlusion:
+        darken_corners(blocks, view, out, depth)
     draw_mobs(tops, mobs, view, env, out, depth)
     if scene[SCENE_HUD] > 0:
         cell_x, cell_y, cell_z = math.floor(x), math.floor(y), math.floor(z)

@@ -1,0 +1,305 @@
+"""Frames: what must be seen where, and golden images.
+
+After a wanted change of the pictures: MSNB_WRITE_GOLDEN=1 pytest tests/simulator/test_render.py, and look at them.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minestudio_nb.errors import SimulatorError
+from minestudio_nb.simulator import models, render, terrain
+from minestudio_nb.simulator import world as w
+from minestudio_nb.simulator.blocks import block_id, item_id
+
+GOLDEN = Path(__file__).parent / "golden"
+NO_MOBS = np.full((1, 12), -1.0)
+EMPTY = np.zeros((41, 2), np.int32)
+
+
+def _room(size=64):
+    """A flat world of stone with its top at y = 10."""
+    world = w.World.empty(size)
+    world.blocks[:, :, :10] = block_id("stone")
+    world.rebuild()
+    return world
+
+
+def _scene(x=32.5, y=11.62, z=32.5, yaw=0.0, pitch=0.0, **fields):
+    scene = render.new_scene()
+    scene[:5] = x, y, z, yaw, pitch
+    scene[render.SCENE_HUD] = 0.0
+    for name, value in fields.items():
+        scene[getattr(render, f"SCENE_{name}")] = value
+    return scene
+
+
+def _frame(world, scene, size=(64, 64), mobs=NO_MOBS, inventory=EMPTY, occlusion=False):
+    return render.Renderer(size, occlusion).render(world, mobs, inventory, scene).astype(int)
+
+
+def _hue(frame, row, column):
+    return frame[row - 2 : row + 2, column - 2 : column + 2].mean((0, 1))
+
+
+def test_sky_above_ground_below():
+    frame = _frame(_room(), _scene())
+    red, green, blue = _hue(frame, 4, 32)
+    assert blue > green > red and blue > 200
+    grey = _hue(frame, 58, 32)
+    assert np.ptp(grey) < 6 and 80 < grey.mean() < 150
+
+
+@pytest.mark.parametrize(
+    ("yaw", "dx", "dz"), [(0.0, 0, 1), (90.0, -1, 0), (180.0, 0, -1), (-90.0, 1, 0), (270.0, 1, 0)]
+)
+def test_yaw_turns_as_in_minecraft(yaw, dx, dz):
+    world = _room()
+    for y in range(10, 13):
+        world.set(32 + 3 * dx, y, 32 + 3 * dz, block_id("red_wool"))
+    red, green, blue = _hue(_frame(world, _scene(yaw=yaw)), 32, 32)
+    assert red > 1.8 * green and red > 1.8 * blue
+
+
+def test_right_is_right_and_pitch_looks_down():
+    world = _room()
+    world.blocks[28, 36, 10:14] = block_id("red_wool")  # south-west: to the right when looking south
+    world.rebuild()
+    frame = _frame(world, _scene())
+    redness = (frame[..., 0] - frame[..., 2]).clip(0).sum(0)
+    assert redness[40:].sum() > 20 * max(redness[:24].sum(), 1)
+    assert np.ptp(_hue(_frame(world, _scene(pitch=90.0)), 32, 32)) < 6
+
+
+def test_the_angle_of_view_is_that_of_a_wide_frame():
+    """A wall 4 away, from y 10 to 14, spans tangents of 1.62 / 4 below and 2.38 / 4 above the middle, of 0.70."""
+    world = _room()
+    world.blocks[:, 36, 10:14] = block_id("red_wool")
+    world.rebuild()
+    frame = _frame(world, _scene(z=32.0), size=(128, 128))
+    red = frame[:, 64, 0] > 2 * frame[:, 64, 2]
+    rows = np.nonzero(red)[0]
+    assert rows.min() == pytest.approx(64 * (1 - 2.38 / 4 / render.TAN_V), abs=1.5)
+    assert rows.max() == pytest.approx(64 * (1 + 1.62 / 4 / render.TAN_V), abs=1.5)
+
+
+def test_frames_wrap_with_the_world():
+    world = terrain.generate(3, "forest", 64)
+    x, y, z = world.spawn
+    here = _frame(world, _scene(x + 0.5, y + 1.62, z + 0.5, 30.0))
+    there = _frame(world, _scene(x + 0.5 - 6400, y + 1.62, z + 0.5 + 640, 30.0))
+    assert np.abs(here - there).mean() < 2.0
+
+
+def test_night_is_dark_and_night_vision_is_not():
+    day, night = _frame(_room(), _scene(pitch=40.0)), _frame(_room(), _scene(pitch=40.0, TIME=18000))
+    assert night.mean() < 0.4 * day.mean()
+    seen = _frame(_room(), _scene(pitch=40.0, TIME=18000, NIGHT_VISION=1.0))
+    assert seen[40:].mean() == pytest.approx(day[40:].mean(), rel=0.1)
+
+
+def test_the_light_of_the_day():
+    """Values of Minecraft's formula: full light from 0 to 12000 but for the first minute, none from 13800 on."""
+    assert render.day_brightness(6000) == 1.0
+    assert render.day_brightness(0) == pytest.approx(0.93, abs=0.02)
+    assert render.day_brightness(18000) == 0.0
+    assert 0 < render.day_brightness(13000) < render.day_brightness(12000) < 1.0
+    assert render.day_brightness(24000 + 6000) == 1.0
+
+
+def test_a_roof_shades_and_glowstone_shines():
+    open_air, covered = _room(), _room()
+    covered.blocks[:, :, 20] = block_id("stone")
+    covered.rebuild()
+    down = _scene(pitch=60.0)
+    assert _frame(covered, down).mean() < 0.8 * _frame(open_air, down).mean()
+    covered.set(32, 9, 34, block_id("glowstone"))
+    lit = _frame(covered, _scene(pitch=45.0, TIME=18000))
+    assert lit.max() > 150
+
+
+def test_leaves_let_one_see_through():
+    world = _room()
+    world.blocks[:, 35, 10:16] = block_id("oak_leaves")
+    world.blocks[:, 36, 10:16] = block_id("red_wool")
+    world.rebuild()
+    frame = _frame(world, _scene(z=33.9), size=(128, 128))[40:80, 40:80]
+    red = (frame[..., 0] > 2 * frame[..., 1]).mean()
+    green = (frame[..., 1] > frame[..., 0]).mean()
+    assert 0.05 < red < 0.45 and green > 0.4
+
+
+def test_water_is_blue_from_above_and_tints_from_within():
+    world = _room()
+    world.blocks[:, :, 6:10] = block_id("water")
+    world.rebuild()
+    red, _green, blue = _hue(_frame(world, _scene(pitch=50.0)), 32, 32)
+    assert blue > 1.5 * red
+    below = _frame(world, _scene(y=8.0, pitch=30.0)).mean((0, 1))
+    assert below[2] > 2 * below[0]
+
+
+def test_plants_are_thin():
+    world = _room()
+    world.set(32, 10, 34, block_id("poppy"))
+    with_flower = _frame(world, _scene(pitch=20.0), size=(128, 128))
+    without = _frame(_room(), _scene(pitch=20.0), size=(128, 128))
+    changed = (np.abs(with_flower - without).max(-1) > 8).mean()
+    assert 0.001 < changed < 0.06
+
+
+def test_cracks_darken_the_target_only():
+    world = _room()
+    world.blocks[30:35, 34, 10:14] = block_id("stone")
+    world.rebuild()
+    aimed = {"TARGET_X": 32, "TARGET_Y": 11, "TARGET_Z": 34}
+    plain = _frame(world, _scene())
+    means = [_frame(world, _scene(**aimed, BREAKING=share)).mean() for share in (0.05, 0.5, 0.95)]
+    assert plain.mean() > means[0] > means[1] > means[2]
+    changed = np.abs(plain - _frame(world, _scene(**aimed, BREAKING=0.95))).max(-1) > 0
+    assert changed.any() and not changed[:, :8].any() and not changed[:8].any()
+
+
+def test_the_outline_needs_a_large_frame():
+    world = _room()
+    world.blocks[30:35, 35, 10:14] = block_id("stone")
+    world.rebuild()
+    aimed = {"TARGET_X": 32, "TARGET_Y": 11, "TARGET_Z": 35}
+    for size, expected in (((64, 64), False), ((320, 180), True)):
+        changed = np.abs(_frame(world, _scene(), size) - _frame(world, _scene(**aimed), size)).max() > 0
+        assert changed == expected
+
+
+def test_corners_are_darker_with_occlusion():
+    world = _room()
+    world.blocks[:, 36:, 10:16] = block_id("stone")
+    world.rebuild()
+    scene = _scene(pitch=20.0)
+    plain, shaded = (_frame(world, scene, (128, 128), occlusion=on) for on in (False, True))
+    assert (shaded <= plain).all()
+    corner = 64 + round(64 * (1.62 / 3.5 - np.tan(np.radians(20))) / (1 + 1.62 / 3.5 * np.tan(np.radians(20))) / 0.7)
+    at_corner = shaded[corner, 64].mean() / plain[corner, 64].mean()
+    assert at_corner < 0.8
+    assert shaded[125, 64].mean() == pytest.approx(plain[125, 64].mean(), abs=1.0)
+
+
+def _mob(kind, x=32.5, y=10.0, z=36.5, yaw=180.0, hurt=0.0):
+    mob = np.zeros((1, 12))
+    mob[0, :7] = kind, x, y, z, yaw, 10.0, hurt
+    return mob
+
+
+def test_mobs_look_like_what_they_are():
+    pig = _hue(_frame(_room(), _scene(pitch=10.0), mobs=_mob(models.KIND_PIG)), 40, 32)
+    assert pig[0] > pig[1] + 30
+    zombie = _frame(_room(), _scene(), mobs=_mob(models.KIND_ZOMBIE))
+    changed = np.abs(zombie - _frame(_room(), _scene())).max(-1) > 0
+    rows, columns = np.nonzero(changed)
+    # Two blocks high at 4 blocks less half its depth: from 1.62 below the eye to 0.38 above.
+    assert rows.min() == pytest.approx(32 * (1 - 0.38 / 3.8 / 0.7), abs=2)
+    assert rows.max() == pytest.approx(32 * (1 + 1.62 / 3.9 / 0.7), abs=2)
+    assert abs(columns.mean() - 31.5) < 2
+
+
+def test_mobs_hide_behind_walls_redden_when_hit_and_wrap():
+    world = _room()
+    cow = _mob(models.KIND_COW)
+    seen, hurt = _frame(world, _scene(), mobs=cow), _frame(world, _scene(), mobs=_mob(models.KIND_COW, hurt=5.0))
+    assert (hurt - seen)[..., 0].sum() > 1000 and (hurt - seen)[..., 2].sum() < 0
+    far = _frame(world, _scene(), mobs=_mob(models.KIND_COW, x=32.5 + 640, z=36.5 - 64))
+    assert np.abs(far - seen).mean() < 0.2
+    world.blocks[:, 34, 10:14] = block_id("stone")
+    world.rebuild()
+    assert np.array_equal(_frame(world, _scene(), mobs=cow), _frame(world, _scene()))
+
+
+def test_a_mob_faces_its_yaw():
+    """A cow that looks at the player shows the white blaze of its face; from behind there is none."""
+    face = _frame(_room(), _scene(), (128, 128), _mob(models.KIND_COW, yaw=180.0))
+    back = _frame(_room(), _scene(), (128, 128), _mob(models.KIND_COW, yaw=0.0))
+    assert face[70:76, 63:65].mean() > 1.5 * back[70:76, 63:65].mean()
+
+
+def test_lying_items_are_small():
+    lying = _mob(models.KIND_ITEM + block_id("red_wool"), z=34.0)
+    changed = np.abs(_frame(_room(), _scene(pitch=30), mobs=lying) - _frame(_room(), _scene(pitch=30))).max(-1) > 0
+    assert 0.002 < changed.mean() < 0.08
+
+
+def test_the_interface():
+    inventory = EMPTY.copy()
+    inventory[2] = item_id("diamond_axe"), 1
+    bare = _frame(_room(), _scene(HUD=0.0), (640, 360))
+    empty = _frame(_room(), _scene(HUD=1.0, HELD=0), (640, 360))
+    full = _frame(_room(), _scene(HUD=1.0, HELD=0), (640, 360), inventory=inventory)
+    assert (empty[178:182, 318:322] != bare[178:182, 318:322]).all(-1).any()  # the crosshair
+    changed = np.nonzero(np.abs(full - empty).max(-1))
+    # The third slot's icon: 16 units at column 72 + 2 * 20 and row 161, two pixels each.
+    assert changed[1].min() >= 224 and changed[1].max() < 256 and changed[0].min() >= 322 and changed[0].max() < 354
+    hearts = [_frame(_room(), _scene(HUD=1.0, HEALTH=h), (640, 360))[288:306, 138:300, 0].sum() for h in (20, 9, 0)]
+    assert hearts[0] > hearts[1] > hearts[2]
+    moved = _frame(_room(), _scene(HUD=1.0, SLOT=8), (640, 360))
+    assert np.abs(moved - empty)[310:360, 450:520].max() > 50
+
+
+def test_the_hand_swings_and_holds():
+    rest, held, swung = (
+        _frame(_room(), _scene(HUD=1.0, **fields), (128, 128))
+        for fields in ({"HELD": 0}, {"HELD": item_id("diamond_sword")}, {"HELD": 0, "SWING": 0.4})
+    )
+    assert np.abs(rest - held)[60:110, 70:].max() > 40
+    assert np.abs(rest - swung)[60:110].max() > 40
+
+
+def test_frames_repeat_bit_for_bit_and_go_where_they_are_told():
+    world = terrain.generate(3, "forest", 64)
+    x, y, z = world.spawn
+    scene = _scene(x + 0.5, y + 1.62, z + 0.5, 30.0, HUD=1.0)
+    renderer = render.Renderer((64, 48))
+    buffer = np.empty((48, 64, 3), np.uint8)
+    assert renderer.render(world, NO_MOBS, EMPTY, scene, buffer) is buffer
+    assert np.array_equal(buffer, renderer.render(world, NO_MOBS, EMPTY, scene))
+    with pytest.raises(SimulatorError, match=r"\(48, 64, 3\)"):
+        renderer.render(world, NO_MOBS, EMPTY, scene, np.empty((64, 48, 3), np.uint8))
+    with pytest.raises(SimulatorError, match="16x16"):
+        render.Renderer((8, 64))
+
+
+@pytest.mark.parametrize("y", [-3.0, 63.5, 64.0, 75.0])
+def test_eyes_outside_the_heights_of_the_world(y):
+    world = _room()
+    world.blocks[20, 20, 63] = 3
+    world.rebuild()
+    frame = _frame(world, _scene(y=y, pitch=80.0))
+    if y > 60:
+        assert np.ptp(_hue(frame, 32, 32)) < 60  # stone in haze; the sky has 71
+    _frame(world, _scene(y=y, pitch=-90.0))
+
+
+GALLERY = {
+    "forest": (3, "forest", 30.0, 5.0, {"HELD": item_id("diamond_axe")}),
+    "dense_forest": (3, "dense_forest", 0.0, 0.0, {}),
+    "desert_dusk": (6, "desert", 90.0, 0.0, {"TIME": 12600.0, "HELD": block_id("furnace")}),
+    "mountains_rain": (4, "mountains", 160.0, -5.0, {"RAIN": 1.0, "HELD": item_id("bow")}),
+}
+
+
+@pytest.mark.parametrize("name", list(GALLERY))
+def test_golden_images(name):
+    seed, biome, yaw, pitch, fields = GALLERY[name]
+    world = terrain.generate(seed, biome, 64)
+    x, y, z = world.spawn
+    mobs = np.concatenate([_mob(kind, x + 2.0 * kind - 2, y, z + 6.0, 150.0) for kind in range(4)])
+    inventory = EMPTY.copy()
+    inventory[:3] = [(item_id("diamond_axe"), 1), (block_id("oak_log"), 12), (item_id("beef"), 3)]
+    scene = _scene(x + 0.5, y + 1.62, z + 0.5, yaw, pitch, HUD=1.0, **fields)
+    frame = render.Renderer((224, 126)).render(world, mobs, inventory, scene)
+    path = GOLDEN / f"{name}.png"
+    if os.environ.get("MSNB_WRITE_GOLDEN"):
+        GOLDEN.mkdir(exist_ok=True)
+        Image.fromarray(frame).save(path, optimize=True)
+    golden = np.asarray(Image.open(path)).astype(int)
+    assert np.abs(frame - golden).mean() < 0.01 * 255
