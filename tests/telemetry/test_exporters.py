@@ -71,8 +71,7 @@ def test_tensorboard_files_hold_the_points(tmp_path: Path) -> None:
 def test_the_exporter_of_tensorboard_loads_no_torch(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     code = (
-        "import sys; from pathlib import Path; from minestudio_nb.runs import RunDirectory
-from minestudio_nb.telemetry import Hub, make_exporters\n"
+        "import sys; from pathlib import Path; from minestudio_nb.telemetry import Hub, make_exporters\n"
         f"hub = Hub(exporters=make_exporters(Path({str(tmp_path)!r}), 'run', tensorboard=True))\n"
         "hub.iteration(1, {}); hub.close()\n"
         "assert not hub.news().events, hub.news().events\n"
@@ -84,8 +83,7 @@ from minestudio_nb.telemetry import Hub, make_exporters\n"
 def test_wandb_offline_writes_a_run_without_network(tmp_path: Path) -> None:
     pytest.importorskip("wandb")
     code = (
-        "from pathlib import Path; from minestudio_nb.runs import RunDirectory
-from minestudio_nb.telemetry import Hub, Recorder, make_exporters\n"
+        "from pathlib import Path; from minestudio_nb.telemetry import Hub, Recorder, make_exporters\n"
         f"hub = Hub(exporters=make_exporters(Path({str(tmp_path)!r}), 'run', wandb='offline', config={{'seed': 1}}))\n"
         "recorder = Recorder(); recorder.add('ppo/loss', 0.125); hub.iteration(1, recorder.flush()); hub.close(60)\n"
         "assert not hub.news().events, hub.news().events\n"
