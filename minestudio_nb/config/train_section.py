@@ -166,14 +166,17 @@ class TrainConfig(Section):
     )
     kl_skip: float | None = setting(
         None,
-        "Skip an optimizer step, on all ranks, when the mean KL from the proximal policy exceeds this. None: never.",
+        "Undo an iteration's update, on all ranks, when its KL from the iteration's start exceeds this. None: never.",
         gt=0,
         why_not_live=READ_AT_THE_START,
     )
 
     # Reading data.
     prefetch_batches: int = setting(
-        2, "Microbatches made ready ahead of the optimizer.", ge=0, why_not_live=TRAINERS_ARE_BUILT_WITH_IT
+        2,
+        "Microbatches moved to the GPU ahead of the optimizer; on a CPU there is nothing to gain.",
+        ge=0,
+        why_not_live=TRAINERS_ARE_BUILT_WITH_IT,
     )
     num_readers: int = setting(4, "Reader processes of fragments.", ge=1, inert=FRAGMENTS_COME_BY_REFERENCE)
     num_cpus_per_reader: float = setting(

@@ -1,7 +1,14 @@
 """Learning as pure functions on tensors: advantages, the PPO objective, batches. No I/O, no loop over iterations."""
 
 from minestudio_nb.learning.advantages import explained_variance, gae, mean_and_std, moments, normalise_advantages
-from minestudio_nb.learning.batching import SampleBatch, collate, gather_chunks, gather_observations, shuffled_chunks
+from minestudio_nb.learning.batching import (
+    SampleBatch,
+    collate,
+    gather_chunks,
+    gather_observations,
+    observation_rows,
+    shuffled_chunks,
+)
 from minestudio_nb.learning.ppo import (
     TERMS,
     LossSettings,
@@ -26,6 +33,7 @@ __all__ = [
     "mean_and_std",
     "moments",
     "normalise_advantages",
+    "observation_rows",
     "ppo_loss",
     "shuffled_chunks",
 ]

@@ -13,7 +13,7 @@ from torch import Tensor
 from minestudio_nb.contracts.fragments import Fragment
 from minestudio_nb.errors import TrainingError
 
-__all__ = ["SampleBatch", "collate", "gather_chunks", "gather_observations", "shuffled_chunks"]
+__all__ = ["SampleBatch", "collate", "gather_chunks", "gather_observations", "observation_rows", "shuffled_chunks"]
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,13 @@ def gather_chunks(values: Tensor, chunks: Int[Tensor, " chunks"], context_length
     return values.reshape(-1, context_length, *values.shape[2:]).index_select(0, chunks)
 
 
-def gather_observations(values: Tensor, chunks: Int[Tensor, " chunks"], context_length: int) -> Tensor:
-    """As :func:`gather_chunks`, of ``values`` ``(B, T + 1, ...)`` whose last step belongs to no chunk."""
-    length = values.shape[1] - 1
-    per_fragment = length // context_length
-    starts = (chunks // per_fragment) * (length + 1) + (chunks % per_fragment) * context_length
-    rows = (starts[:, None] + torch.arange(context_length)).flatten()
+def observation_rows(chunks: Int[Tensor, " chunks"], length: int, context_length: int) -> Int[Tensor, " rows"]:
+    """Where the steps of these chunks are among the ``B * (T + 1)`` observations of fragments of ``length`` steps."""
+    # Each fragment before has one observation more than steps.
+    starts = chunks * context_length + chunks // (length // context_length)
+    return starts if context_length == 1 else (starts[:, None] + torch.arange(context_length)).flatten()
+
+
+def gather_observations(values: Tensor, rows: Int[Tensor, " rows"], context_length: int) -> Tensor:
+    """As :func:`gather_chunks`, of ``values`` ``(B, T + 1, ...)`` and the rows of the chunks' observations."""
     return values.flatten(0, 1).index_select(0, rows).view(-1, context_length, *values.shape[2:])

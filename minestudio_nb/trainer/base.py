@@ -109,6 +109,7 @@ class BaseTrainer(ABC):
         return_window: mean return over a full window of episodes or NaN, for ``target_return``.
         on_edit: called on rank 0 with key and value of each edit that was applied, for settings that live elsewhere.
         on_request: called on rank 0 with each request that is not the trainer's own, such as one to record episodes.
+        first_version: lowest policy version to publish; one that replaces a dead trainer stays above what workers hold.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class BaseTrainer(ABC):
         on_edit: Callable[[str, Any], None] | None = None,
         on_request: Callable[[Mapping[str, Any]], None] | None = None,
         fragment_deadline: float = FRAGMENT_DEADLINE_S,
+        first_version: int = 0,
     ) -> None:
         self.device = torch.device(device)
         self.policy = policy.to(self.device)
@@ -147,6 +149,7 @@ class BaseTrainer(ABC):
         self._extra_state, self._stop_check, self._return_window = extra_state, stop_check, return_window
         self._on_edit, self._on_request = on_edit, on_request
         self._fragment_deadline = fragment_deadline
+        self._first_version = first_version
         self._revision = 0
         self._saved_at = -1
         self._last_checkpoint: Path | None = None
@@ -190,7 +193,14 @@ class BaseTrainer(ABC):
 
         Raises:
             CheckpointError, WeightsError: the checkpoint to resume from is unusable.
+            ConfigError: there are more or fewer ranks than ``train_config.num_workers``.
         """
+        if self.config.train_config.num_workers != self.collective.world_size:
+            raise ConfigError(
+                f"train_config.num_workers is {self.config.train_config.num_workers}, but {self.collective.world_size} "
+                "ranks train. Set it to the number of training processes; one process trains as one rank."
+            )
+        self._agree_on_weights()
         self.prepare()
         resume = self.config.train_config.resume
         if resume:
@@ -199,6 +209,7 @@ class BaseTrainer(ABC):
             self._resume(checkpoint)
             self.resumed(checkpoint)
             self.event("resume", f"Resumed from {folder.name} at iteration {self.progress.iteration}.")
+        self.progress.version = max(self.progress.version, self._first_version)
         self._publish()
 
     def train(self) -> TrainResult:
@@ -378,6 +389,14 @@ class BaseTrainer(ABC):
         size = sum(parameter.numel() * parameter.element_size() for parameter in self.policy.parameters())
         return 1 if size < SMALL_MODEL_BYTES else self.config.train_config.save_interval
 
+    @torch.no_grad()
+    def _agree_on_weights(self) -> None:
+        """Gives every rank rank 0's weights: a user's generator need not build the same twice."""
+        if self.collective.world_size > 1:
+            for policy in filter(None, (self.policy, self.reference_policy)):
+                for tensor in policy.state_dict().values():
+                    self.collective.broadcast_tensor(tensor)
+
     # Resuming.
 
     def _resume(self, checkpoint: Checkpoint) -> None:
@@ -394,9 +413,9 @@ class BaseTrainer(ABC):
         torch.set_rng_state(checkpoint.state["torch_rng"])
         self.resumed_extra_state = checkpoint.extra
 
-    def seeded(self, *purpose: int) -> torch.Generator:
-        """A generator for this rank, iteration and purpose: nothing to save, and a resume repeats it exactly."""
-        words = [self.config.train_config.seed, self.collective.rank, self.progress.iteration, *purpose]
+    def seeded(self) -> torch.Generator:
+        """A generator for this rank and iteration: nothing to save, and a resume repeats it exactly."""
+        words = [self.config.train_config.seed, self.collective.rank, self.progress.iteration]
         seed = int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1
         return torch.Generator().manual_seed(seed)
 

@@ -20,6 +20,9 @@ class Collective(Protocol):
     def broadcast(self, value: Any) -> Any:
         """Rank 0's ``value`` on every rank; what the others pass is ignored."""
 
+    def broadcast_tensor(self, tensor: Tensor) -> None:
+        """Overwrites ``tensor`` with rank 0's, of equal shape and dtype."""
+
     def all_reduce(self, tensor: Tensor) -> Tensor:
         """The sum over the ranks, written into ``tensor`` and returned."""
 
@@ -33,6 +36,9 @@ class SingleProcess:
     def broadcast(self, value: Any) -> Any:
         """``value``."""
         return value
+
+    def broadcast_tensor(self, tensor: Tensor) -> None:
+        """Nothing to do."""
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
         """``tensor``."""
@@ -57,11 +63,14 @@ class TorchCollective:
         dist.broadcast_object_list(box, src=0, device=self._device)
         return box[0]
 
+    def broadcast_tensor(self, tensor: Tensor) -> None:
+        """See :meth:`Collective.broadcast_tensor`."""
+        moved = tensor.to(self._device).contiguous()
+        dist.broadcast(moved, src=0)
+        tensor.copy_(moved)
+
     def all_reduce(self, tensor: Tensor) -> Tensor:
         """See :meth:`Collective.all_reduce`."""
-        if tensor.device == self._device:
-            dist.all_reduce(tensor)
-            return tensor
-        moved = tensor.to(self._device)
+        moved = tensor.to(self._device).contiguous()
         dist.all_reduce(moved)
-        return tensor.copy_(moved)
+        return tensor if moved is tensor else tensor.copy_(moved)

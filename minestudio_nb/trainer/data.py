@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minestudio_nb.learning import LossTargets, SampleBatch, gather_chunks, gather_observations, normalise_advantages
+from minestudio_nb.learning import (
+    LossTargets,
+    SampleBatch,
+    gather_chunks,
+    gather_observations,
+    normalise_advantages,
+    observation_rows,
+)
 from minestudio_nb.policies import State
 
 __all__ = ["IterationData", "Microbatch"]
@@ -59,10 +66,10 @@ class IterationData:
     def microbatch(self, chunks: Tensor) -> Microbatch:
         """The chunks with these numbers, copied once and moved to the device."""
         batch, length, device = self.batch, self.context_length, self.device
-        mask = self.reference_mask
+        rows, mask = observation_rows(chunks, batch.length, length), self.reference_mask
         return Microbatch(
-            obs={key: gather_observations(part, chunks, length).to(device) for key, part in batch.obs.items()},
-            first=gather_observations(batch.first, chunks, length).to(device),
+            obs={key: gather_observations(part, rows, length).to(device) for key, part in batch.obs.items()},
+            first=gather_observations(batch.first, rows, length).to(device),
             actions=gather_chunks(batch.actions, chunks, length).to(device),
             columns=gather_chunks(self.columns, chunks, length).flatten(0, 1).to(device),
             state=[part[chunks.to(part.device)] for part in self.chunk_states],
@@ -70,6 +77,7 @@ class IterationData:
             mask=None if mask is None else gather_chunks(mask, chunks, length).flatten().to(device),
         )
 
+    @functools.cached_property
     def chunk_moments(self) -> Tensor:
         """Moments of the advantages of each chunk, ``(chunks, 3)``, as :func:`minestudio_nb.learning.moments` gives."""
         shape = (-1, self.context_length)

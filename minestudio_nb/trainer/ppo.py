@@ -87,6 +87,7 @@ class PPOTrainer(BaseTrainer):
         """See :meth:`BaseTrainer.prepare`."""
         train = self.config.train_config
         self._snapshot = Snapshot(self.policy, self.optimizer)
+        self._parameters = list(self.policy.parameters())
         self._uses: OrderedDict[int, int] = OrderedDict()
         self._rho = train.kl_divergence_coef_rho
         self._reference_moved = False
@@ -271,9 +272,9 @@ class PPOTrainer(BaseTrainer):
         """All optimizer steps of the iteration; undone where weights broke or ran away."""
         self._set_learning_rate()
         self._snapshot.take()
-        tally = _Tally()
-        for epoch in range(self.config.train_config.epochs_per_iteration):
-            self._epoch(data, epoch, tally)
+        tally, generator = _Tally(), self.seeded()
+        for _ in range(self.config.train_config.epochs_per_iteration):
+            self._epoch(data, generator, tally)
             if tally.runaway:
                 break
         if not tally.runaway and not all_finite(self.policy):
@@ -283,10 +284,10 @@ class PPOTrainer(BaseTrainer):
             tally.skipped = self.config.optimizer_steps_per_iteration
         return tally
 
-    def _epoch(self, data: IterationData, epoch: int, tally: _Tally) -> None:
+    def _epoch(self, data: IterationData, generator: torch.Generator, tally: _Tally) -> None:
         """One pass over the data in optimizer steps; ends early when the policy ran away."""
         train, settings = self.config.train_config, self._settings()
-        order, per_step = self._deal(data, epoch)
+        order, per_step = self._deal(data, generator)
         # On a CPU a second thread would only take time from the first.
         ahead = train.prefetch_batches if self.device.type != "cpu" else 0
         microbatches = prepared_ahead(data.microbatch, order, ahead)
@@ -313,17 +314,15 @@ class PPOTrainer(BaseTrainer):
                 tally.terms += sums.cpu().double()
                 tally.weight += weight
 
-    def _deal(self, data: IterationData, epoch: int) -> tuple[Tensor, Tensor]:
+    def _deal(self, data: IterationData, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Chunks dealt into microbatches ``(n, chunks)``, and the moments of each step's advantages ``(steps, 3)``.
 
         The moments are those over all ranks; the first of them is the weight of the step's samples.
         """
         train, batch = self.config.train_config, data.batch
-        order = shuffled_chunks(
-            batch.size, batch.length, train.context_length, train.batches_per_iteration, self.seeded(epoch)
-        )
+        order = shuffled_chunks(batch.size, batch.length, train.context_length, train.batches_per_iteration, generator)
         steps = train.batches_per_iteration // train.gradient_accumulation
-        return order, self.collective.all_reduce(data.chunk_moments()[order.reshape(steps, -1)].sum(1))
+        return order, self.collective.all_reduce(data.chunk_moments[order.reshape(steps, -1)].sum(1))
 
     def _loss(self, part: Microbatch, of_step: Tensor, settings: LossSettings) -> tuple[Tensor, Tensor]:
         """Loss of a microbatch and the sums of its terms; see :func:`ppo_loss`."""
@@ -349,14 +348,14 @@ class PPOTrainer(BaseTrainer):
 
     def _join_ranks(self, sums: Tensor, weight: float) -> tuple[float, float, Tensor]:
         """Adds gradients and sums over the ranks and clips; returns the norm before that, the mean KL, and the sums."""
-        gradients = [parameter.grad for parameter in self.policy.parameters() if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         if self.collective.world_size > 1:
             flat = torch.cat([*(gradient.flatten() for gradient in gradients), sums])
             parts = self.collective.all_reduce(flat).split([*(gradient.numel() for gradient in gradients), len(sums)])
             for gradient, part in zip(gradients, parts, strict=False):
                 gradient.copy_(part.view(gradient.shape))
             sums = parts[-1]
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.train_config.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.train_config.max_grad_norm)
         norm_value, kl = torch.stack([norm, sums[_KL] / max(weight, 1.0)]).tolist()
         return norm_value, kl, sums
 

@@ -22,6 +22,7 @@ from minestudio_nb.learning import (
     importance_weights,
     moments,
     normalise_advantages,
+    observation_rows,
     ppo_loss,
     shuffled_chunks,
 )
@@ -195,16 +196,19 @@ def test_collate_keeps_every_step_and_every_end() -> None:
         collate([make_fragment(0), make_fragment(1, length=4)])
 
 
-def test_chunks_cover_every_step_once_with_their_own_observations() -> None:
-    fragments, length, context = 3, 8, 4
+@pytest.mark.parametrize("context", [1, 4, 8])
+def test_chunks_cover_every_step_once_with_their_own_observations(context: int) -> None:
+    fragments, length = 4, 8
     steps = torch.arange(fragments * length).reshape(fragments, length)
     observations = torch.cat([steps, torch.full((fragments, 1), -1)], 1)
     order = shuffled_chunks(fragments, length, context, microbatches=2, generator=torch.Generator().manual_seed(0))
-    assert order.shape == (2, 3)
+    assert order.shape == (2, 16 // context)
     seen = []
     for chunks in order:
         picked = gather_chunks(steps, chunks, context)
-        assert torch.equal(picked, gather_observations(observations, chunks, context))
+        assert torch.equal(
+            picked, gather_observations(observations, observation_rows(chunks, length, context), context)
+        )
         assert torch.equal(picked, picked[:, :1] + torch.arange(context))
         seen += picked.flatten().tolist()
     assert sorted(seen) == list(range(fragments * length))

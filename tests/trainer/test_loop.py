@@ -153,6 +153,11 @@ def test_waiting_for_fragments_has_a_deadline() -> None:
         bench.run()
 
 
+def test_the_number_of_ranks_must_be_the_configured_one() -> None:
+    with pytest.raises(ConfigError, match="num_workers is 2, but 1 ranks train"):
+        Bench(small_config(num_workers=2)).run()
+
+
 def test_requests_are_served_at_the_border(tmp_path: Path) -> None:
     asked: list[Any] = []
     bench = Bench(checkpoints=CheckpointStore(tmp_path), on_request=asked.append)

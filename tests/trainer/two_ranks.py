@@ -13,8 +13,9 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 
+from minestudio_nb.policies import build_policy
 from minestudio_nb.trainer import CheckpointStore, TorchCollective
-from tests.support.fragments import FeedStore
+from tests.support.fragments import VECTOR_SPEC, FeedStore
 from tests.support.training import Bench, small_config
 
 SIZES = {"num_workers": 2, "batches_per_iteration": 2, "gradient_accumulation": 2}
@@ -42,7 +43,8 @@ class PoisonedOnOne(RankStore):
 
 def union(rank: int) -> Bench:
     """One iteration whose result must be that of one process on all of the data."""
-    bench = Bench(small_config(**SIZES, num_iterations=1), RankStore(), collective=TorchCollective())
+    policy = build_policy({"name": "mlp", "args": {"hidden": [16]}}, VECTOR_SPEC, seed=1 + rank)  # rank 0's must win
+    bench = Bench(small_config(**SIZES, num_iterations=1), RankStore(), policy, collective=TorchCollective())
     bench.run()
     return bench
 
