@@ -125,8 +125,13 @@ class ReplayBuffer(Generic[Ref]):
         self._outstanding[worker] = max(0, self._outstanding[worker] - count)
 
     def forget_worker(self, worker: int) -> None:
-        """``worker`` is gone, and with it everything that it was granted and has not delivered."""
+        """``worker`` is gone, and with it everything that it was granted and has not delivered.
+
+        Its successor's streams begin anew, so none of its fragments comes before one of theirs.
+        """
         del self._outstanding[worker]
+        for place in [place for place in self._by_place if place[0].worker == worker]:
+            del self._by_place[place]
 
     def add(
         self, stream: StreamId, index: int, version: int, length: int, nbytes: int, ref: Ref, task: str = "default"

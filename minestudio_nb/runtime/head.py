@@ -23,6 +23,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import psutil
 import ray
@@ -36,6 +37,7 @@ __all__ = ["UNCLAIMED_SECONDS", "main"]
 
 UNCLAIMED_SECONDS = 30 * 60.0
 """A detached cluster ends when its session is over and nobody has asked for it for so long, or never began."""
+START_ATTEMPTS = 3
 _LOOK_SECONDS = 10.0
 """How often a detached head looks at the supervisor, and any head at its parent."""
 
@@ -81,16 +83,7 @@ def _raise_exit(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _start_ray(arguments: argparse.Namespace) -> ClusterRecord:
-    context = ray.init(
-        num_cpus=arguments.cpus,
-        num_gpus=arguments.gpus,
-        object_store_memory=arguments.object_store_bytes,
-        include_dashboard=False,
-        namespace=NAMESPACE,
-        log_to_driver=False,
-        configure_logging=False,
-        _temp_dir=arguments.temp_dir,
-    )
+    context = _init_ray(arguments)
     own = psutil.Process()
     return ClusterRecord(
         address=context.address_info["gcs_address"],
@@ -103,6 +96,29 @@ def _start_ray(arguments: argparse.Namespace) -> ClusterRecord:
         detached=arguments.detached,
         started_at=time.time(),
     )
+
+
+def _init_ray(arguments: argparse.Namespace) -> Any:
+    """``ray.init``, tried anew where a part of Ray was not up in time: it waits 30 s, too short on a loaded machine."""
+    for attempt in range(START_ATTEMPTS, 0, -1):
+        try:
+            return ray.init(
+                num_cpus=arguments.cpus,
+                num_gpus=arguments.gpus,
+                object_store_memory=arguments.object_store_bytes,
+                include_dashboard=False,
+                namespace=NAMESPACE,
+                log_to_driver=False,
+                configure_logging=False,
+                _temp_dir=arguments.temp_dir,
+            )
+        except Exception:  # Ray raises just that when its node is late
+            if attempt == 1:
+                raise
+            logger.exception("Ray did not start; trying again")
+            ray.shutdown()
+            end_marked(os.environ[CLUSTER_MARK], timeout=20.0, spare=(os.getpid(),))
+    raise AssertionError("unreachable")
 
 
 def _say_ready() -> None:

@@ -42,8 +42,8 @@ __all__ = ["RayRuntime", "attach"]
 
 logger = logging.getLogger(__name__)
 
-HEAD_SECONDS = 200.0
-"""Deadline of a cluster's start: 12 s is usual, but Ray itself waits 180 s for its node on a loaded machine."""
+HEAD_SECONDS = 400.0
+"""Deadline of a cluster's start: 12 s are usual, but a loaded machine may need several attempts of up to 100 s."""
 EVALUATION_SECONDS = 3600.0
 """Deadline of one evaluation."""
 PENDING_CALLS = 1000

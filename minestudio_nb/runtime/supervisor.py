@@ -68,7 +68,7 @@ class Supervisor:
             .remote(config, chosen_schedule(config, cpus), me)
         )
         self._rollout = RolloutManager(spec, self._buffer, me, self._hub, self._fail)
-        self._training = TrainerRun(spec, self._buffer, me, self._hub, self._training_ended)
+        self._training = TrainerRun(spec, self._buffer, me, self._hub, lambda: self._version, self._training_ended)
 
         self._lock = threading.Lock()
         self._over = threading.Event()

@@ -71,6 +71,7 @@ def _train(job: TrainJob) -> str | None:
         collective=collective,
         session=spec.session,
         device=device,
+        first_version=job.first_version,
         return_window=lambda: call(job.supervisor.return_window.remote(), what="the supervisor"),
         on_edit=lambda key, value: call(job.supervisor.edited.remote(key, value), what="the supervisor"),
         on_request=lambda wish: call(job.supervisor.forward.remote(dict(wish)), what="the supervisor"),

@@ -46,6 +46,8 @@ class TrainJob:
     buffer: Any
     supervisor: Any
     resume: str | None = None
+    first_version: int = 0
+    """Lowest policy version to publish: above what workers hold already, since versions only grow."""
 
     @property
     def config(self) -> OnlineConfig:
@@ -57,7 +59,8 @@ class TrainJob:
 class TrainerRun:
     """Waits for Ray Train on a thread of its own in the supervisor's process.
 
-    ``on_end(reason, failure)`` is called once: with why training ended, or with the text of its failure.
+    ``newest_version()`` is the version of the weights that workers hold. ``on_end(reason, failure)`` is called once:
+    with why training ended, or with the text of its failure.
     """
 
     def __init__(
@@ -66,12 +69,14 @@ class TrainerRun:
         buffer: Any,
         supervisor: Any,
         telemetry: TelemetrySink,
+        newest_version: Callable[[], int],
         on_end: Callable[[str, str], None],
     ) -> None:
         self._spec = spec
         self._buffer = buffer
         self._supervisor = supervisor
         self._telemetry = telemetry
+        self._newest_version = newest_version
         self._on_end = on_end
         self._run = RunDirectory(spec.run_root, spec.session)
         self._reason = ""
@@ -132,7 +137,9 @@ class TrainerRun:
         )  # imports torch, which a session that only rolls out lacks
 
         os.environ.update(RAY_TRAIN_SETTINGS)
-        job = TrainJob(self._spec, env_spec, self._buffer, self._supervisor, resume)
+        first_version = self._newest_version() + 1 if self._attempts else 0
+        job = TrainJob(self._spec, env_spec, self._buffer, self._supervisor, resume, first_version)
+        self._attempts += 1
         try:
             if self._spec.config.config.train_config.num_workers == 1:
                 self._fit_one_rank(job)
@@ -145,7 +152,6 @@ class TrainerRun:
     def _fit_one_rank(self, job: TrainJob) -> None:
         """Ray Train's local mode in one actor: its controller, scheduler and cleaner would be three idle processes."""
         resources = trainer_resources(self._spec.config.config)
-        self._attempts += 1
         actor = (
             ray.remote(OneRank)
             .options(
@@ -155,6 +161,7 @@ class TrainerRun:
                 num_gpus=resources.pop("GPU", 0),
                 resources=resources,
                 max_restarts=0,
+                max_concurrency=2,
             )
             .remote()
         )
@@ -195,7 +202,11 @@ class TrainerRun:
 
 
 class OneRank:
-    """The actor of a trainer with a single rank."""
+    """The actor of a trainer with a single rank. Asked for its process id, it answers while it trains."""
+
+    def pid(self) -> int:
+        """The process id."""
+        return os.getpid()
 
     def fit(self, job: TrainJob) -> None:
         """Trains to the end."""

@@ -72,7 +72,7 @@ def broken_env():
     raise RuntimeError("no such world")
 
 try:
-    start("broken", {"base": "cartpole", "env_generator": broken_env})
+    start("broken", {"env_generator": broken_env, "policy_config": {"name": "mlp"}})
 except Exception as error:
     say("failed", type(error).__name__, " ".join(str(error).split()))
 sys.stdin.readline()
