@@ -87,8 +87,11 @@ class MinePolicy(nn.Module):
         deterministic: bool = False,
     ) -> ActOutput:
         """One step of ``N`` environments: ``obs`` ``(N, *shape)``, ``first`` bool ``(N,)``."""
-        inputs = {key: value.unsqueeze(1) for key, value in obs.items()}
-        outputs, new_state = self._acting_module()(inputs, state, {"first": first.unsqueeze(1)})
+        module = self._acting_module()
+        dtype = module.pi_head.linear.weight.dtype
+        inputs = {key: _floats_to(dtype, value.unsqueeze(1)) for key, value in obs.items()}
+        outputs, after = module(inputs, [_floats_to(dtype, part) for part in state], {"first": first.unsqueeze(1)})
+        new_state = [_floats_to(torch.float32, part) for part in after]
         flat = torch.cat([outputs["pi_logits"][name][:, 0] for name in self.pi_head.names], -1)
         actions, log_probs = self.pi_head.sample_logits(flat, generator, deterministic)
         values = self.value_head.denormalize(outputs["vpred"].float()).flatten()
@@ -197,7 +200,13 @@ class FeedForwardPolicy(MinePolicy):
         return ActOutput(actions, log_probs, values, [])
 
 
+def _floats_to(dtype: torch.dtype, tensor: Tensor) -> Tensor:
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
 def reset_state(state: Sequence[Tensor], initial: Sequence[Tensor], first: Tensor) -> State:
     """``state`` with the streams that begin an episode (``first`` bool ``(B,)``) put back to ``initial``."""
     shaped = [first.reshape(-1, *([1] * (part.dim() - 1))) for part in state]
-    return [torch.where(mask, start, part) for mask, start, part in zip(shaped, initial, state, strict=True)]
+    return [
+        torch.where(mask, start.to(part.dtype), part) for mask, start, part in zip(shaped, initial, state, strict=True)
+    ]

@@ -164,10 +164,12 @@ class PPOTrainer(BaseTrainer):
                 fetched[slot] = self.store.fetch([meta.fragment_id])[0]
             self.add_metric("buffer/lost_fragments", total)
         self._count_uses((*metas, *spares))
+        weights = [0.0 if fragment is None else 1.0 for fragment in fetched]
+        return ids, [self._blank() if fragment is None else fragment for fragment in fetched], weights
+
+    def _blank(self) -> Fragment:
         length = self.config.rollout_config.fragment_length
-        blank = blank_fragment(self.env_spec, self.policy, length, self.progress.version)
-        fragments = [blank if fragment is None else fragment for fragment in fetched]
-        return ids, fragments, [0.0 if fragment is None else 1.0 for fragment in fetched]
+        return blank_fragment(self.env_spec, self.policy, length, self.progress.version)
 
     def _take_spares(self, count: int) -> tuple[FragmentMeta, ...]:
         try:
@@ -247,12 +249,10 @@ class PPOTrainer(BaseTrainer):
 
     def _workers_compute_alike(self) -> bool:
         rollout = self.config.rollout_config
-        return (
-            self.device.type == "cpu"
-            and not self.config.train_config.use_amp
-            and rollout.worker_config.inference_dtype == "float32"
-            and (rollout.worker_config.device == "cpu" or rollout.num_gpus_per_worker == 0)
-        )
+        worker = rollout.worker_config
+        on_cpu = worker.device == "cpu" or (worker.device == "auto" and rollout.num_gpus_per_worker == 0)
+        plain = worker.inference_dtype == "float32" and not self.config.train_config.use_amp
+        return self.device.type == "cpu" and on_cpu and plain
 
     def _reference_context(self, batch: SampleBatch, ids: list[int]) -> tuple[State, Tensor | None]:
         """A recurrent reference policy's state before each chunk, and where its KL may be trusted, ``(B, T)``."""

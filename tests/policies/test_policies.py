@@ -25,6 +25,7 @@ from minestudio_nb.policies import (
     save_weights,
     to_package,
 )
+from tests.support.recurrent import make_policy
 
 torch.set_num_threads(1)
 
@@ -221,6 +222,17 @@ def test_state_helpers() -> None:
     initial = [torch.zeros(3, 2), torch.zeros(3)]
     reset = reset_state(state, initial, torch.tensor([False, True, False]))
     assert reset[0].tolist() == [[0, 1], [0, 0], [4, 5]] and reset[1].tolist() == [0, 0, 2]
+
+
+def test_a_recurrent_policy_acts_in_bfloat16_and_keeps_a_float32_state() -> None:
+    policy = make_policy()
+    obs, first, state = {"obs": torch.rand(3, 3)}, torch.zeros(3, dtype=torch.bool), policy.initial_state(3)
+    plain = policy.act(obs, first, state, deterministic=True)
+    policy.prepare_for_acting("bfloat16")
+    rough = policy.act(obs, first, state, deterministic=True)
+    assert rough.state[0].dtype == torch.float32
+    torch.testing.assert_close(rough.state[0], plain.state[0], rtol=0.05, atol=0.02)
+    assert not torch.equal(rough.values, plain.values)
 
 
 def test_get_action_of_minestudio() -> None:
