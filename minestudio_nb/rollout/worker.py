@@ -83,7 +83,8 @@ class RolloutWorker:
         self._go.set()
         self._seed = seed
         self._pool: EnvPool | None = None
-        self._metrics: MetricBatch = {}
+        self._sums: dict[str, float] = {}
+        """Metrics since the last report; all of them are sums."""
         self._episodes: list[EpisodeSummary] = []
         self._reported_at = time.monotonic()
         self._asked = False
@@ -403,15 +404,18 @@ class RolloutWorker:
     # Numbers.
 
     def _add(self, name: str, value: float) -> None:
-        self._metrics.setdefault(name, Stat()).add(value)
+        self._sums[name] = self._sums.get(name, 0.0) + value
 
     def _report(self) -> None:
         """Sends what was counted since the last time."""
-        metrics, self._metrics = self._metrics, {}
+        sums, self._sums = self._sums, {}
         episodes, self._episodes = self._episodes, []
         self._reported_at = time.monotonic()
         self._asked = False
-        if metrics:
+        if sums:
+            metrics: MetricBatch = {name: Stat() for name in sums}
+            for name, value in sums.items():
+                metrics[name].add(value)
             self._telemetry.metrics(metrics)
         if episodes:
             self._telemetry.episodes(episodes)

@@ -260,7 +260,8 @@ def test_preview_copies_only_while_somebody_looks(mode: str) -> None:
     sink = ListSink(12)
     with started(mode, sink) as (worker, _, _telemetry):
         worker.collect_round()
-        assert worker.preview() == {}
+        assert sorted(worker.preview()) == ["2/0", "2/1", "2/2", "2/3"]
+        assert not any(image.any() for image in worker.preview().values())  # still the first, whose steps are 0
         worker.request_preview(60.0, fps=1e6)
         worker.collect_round()
         frames = worker.preview()
