@@ -93,18 +93,18 @@ def write_summary(session: OnlineSession, seconds: float) -> Path:
 
 
 def _videos(label: str, result: EvaluationResult, directory: Path, fps: float) -> list[Any]:
-    """The first recorded episode of an evaluation as ``<label>.mp4`` in ``directory``, for the report."""
+    """The most typical recorded episode of an evaluation as ``<label>.mp4`` in ``directory``, for the report."""
     from minestudio_nb.rollout.filming import film
     from minestudio_nb.telemetry.video import contact_sheet
     from minestudio_nb.widgets.report import ReportVideo
 
     if not result.traces:
         return []
-    episode = result.traces[0]
+    episode = min(result.traces, key=lambda trace: abs(sum(trace.rewards) - result.mean_return))
     video = film(episode, directory / label, fps)
     if video is None:
         return []
-    caption = f"An episode in a world that training never saw; it returned {sum(episode.rewards):.1f}."
+    caption = f"A typical episode in a world that training never saw; it returned {sum(episode.rewards):.1f}."
     if video.path.suffix == ".mp4":
         return [ReportVideo(_title(label), caption, mp4=video.path.read_bytes(), poster=_poster(episode))]
     from minestudio_nb.rollout.filming import episode_frames

@@ -1,8 +1,8 @@
 """The headless entry point: ``python -m minestudio_nb.run CONFIG [overrides]``.
 
-Does what a notebook does with :class:`OnlineSession`: loads, shows the plan, starts rollout and training, shows progress
-on the terminal until training ends, and stops cleanly on Ctrl-C and SIGTERM. With ``--report`` it also plays held-out
-episodes before and after training, and writes videos, curves, ``report.html`` and ``summary.json`` into the run directory.
+Does what a notebook does with :class:`OnlineSession`: loads, shows the plan, starts rollout and training, shows
+progress on the terminal until training ends, and stops cleanly on Ctrl-C and SIGTERM. With ``--report`` it also plays
+held-out episodes before and after training, and writes videos, curves, ``report.html`` and ``summary.json``.
 
 Exit status: 0 training finished (and reached ``train_config.target_return`` where one is set), 1 it did not, 2 the
 configuration or the machine does not allow the run, 128 + n ended by signal n.
@@ -101,13 +101,13 @@ def _run(session: OnlineSession, options: argparse.Namespace, display: TerminalD
     session.start_rollout()
     if options.report:
         display.line(f"Playing {options.episodes} held-out episodes with a random policy ...")
-        before = session.evaluate(options.episodes, random_policy=True, record=1, label="before")
+        before = session.evaluate(options.episodes, random_policy=True, record=options.episodes, label="before")
         display.line(f"A random policy returns {before.mean_return:.2f}.")
     session.start_trainer()
     _watch(session, display)
     if options.report:
         display.line(f"Playing {options.episodes} held-out episodes with the trained policy ...")
-        after = session.evaluate(options.episodes, deterministic=False, record=1, label="after")
+        after = session.evaluate(options.episodes, deterministic=False, record=options.episodes, label="after")
         display.line(f"The trained policy returns {after.mean_return:.2f}.")
     session.stop()
     if options.report:

@@ -1,4 +1,4 @@
-"""Orders that travel from a user to the trainer, and what comes back: live edits, pause, stop, checkpoint and record requests.
+"""Orders that travel from a user to the trainer (live edits, pause, stop, wishes), and what comes back.
 
 The box is read once an iteration by rank 0 and broadcast, so every rank acts on the same revision.
 """
@@ -16,7 +16,7 @@ EditStatus = Literal["requested", "applied", "rejected"]
 
 @dataclass(frozen=True)
 class Edit:
-    """One live edit: a dotted key of the configuration and its new value, as revision ``revision`` of the control box."""
+    """One live edit: a dotted key of the configuration and its new value; ``revision`` numbers the edits from 1."""
 
     revision: int
     key: str
@@ -32,8 +32,8 @@ class Edit:
 class ControlOrder:
     """What the trainer must do at an iteration border.
 
-    ``edits`` are those with a revision above the one that the trainer named when it asked. ``requests`` are one-shot wishes by
-    kind: ``"checkpoint"`` with a label, ``"record"`` with a number of episodes.
+    ``edits`` are those with a revision above the one that the trainer named when it asked. ``requests`` are one-shot
+    wishes by kind: ``"checkpoint"`` with a label, ``"record"`` with a number of episodes.
     """
 
     revision: int = 0

@@ -1,8 +1,9 @@
 """Fragments: ``T`` consecutive steps of one environment, the unit that travels from rollout to training.
 
-Index conventions, used everywhere: step ``t`` acts on ``obs[t]`` and leads to ``obs[t + 1]``. When an episode ends at step
-``t``, ``obs[t + 1]`` is already the first observation of the next episode and ``first[t + 1]`` is True. The observation
-that a *truncated* episode ended with, which the value bootstrap needs, is kept in ``final_obs`` beside its step.
+Index conventions, used everywhere: step ``t`` acts on ``obs[t]`` and leads to ``obs[t + 1]``. When an episode ends at
+step ``t``, ``obs[t + 1]`` is already the first observation of the next episode and ``first[t + 1]`` is True. The
+observation that a *truncated* episode ended with, which the value bootstrap needs, is kept in ``final_obs`` beside its
+step.
 """
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ class FragmentMeta:
 class Fragment:
     """``T`` steps of one environment. Arrays are read-only by convention once the fragment is finished.
 
-    Shapes: ``obs[key]`` ``(T + 1, *box.shape)``; ``actions`` int64 ``(T, K)``; ``rewards`` float32 ``(T,)``; ``terminated``,
-    ``truncated`` bool ``(T,)``; ``first`` bool ``(T + 1,)``; ``log_probs``, ``values`` float32 ``(T,)`` (of the behaviour policy, in nats
-    and reward units); ``versions`` int64 ``(T,)``; ``final_steps`` int64 ``(F,)`` and ``final_obs[key]`` ``(F, *box.shape)`` for the F
-    truncations inside; ``state`` the policy's recurrent state before ``obs[0]`` as a tuple of arrays without batch
-    dimension, empty for a stateless policy.
+    Shapes: ``obs[key]`` ``(T + 1, *box.shape)``; ``actions`` int64 ``(T, K)``; ``rewards`` float32 ``(T,)``;
+    ``terminated``, ``truncated`` bool ``(T,)``; ``first`` bool ``(T + 1,)``; ``log_probs``, ``values`` float32 ``(T,)``
+    (of the behaviour policy, in nats and reward units); ``versions`` int64 ``(T,)``; ``final_steps`` int64 ``(F,)`` and
+    ``final_obs[key]`` ``(F, *box.shape)`` for the F truncations inside; ``state`` the policy's recurrent state before
+    ``obs[0]`` as a tuple of arrays without batch dimension, empty for a stateless policy.
     """
 
     stream: StreamId

@@ -29,11 +29,14 @@ __all__ = [
 
 
 class Environment(Protocol):
-    """A gymnasium environment: ``obs, info = reset(seed=...)``; ``obs, reward, terminated, truncated, info = step(action)``.
+    """A gymnasium environment. ::
 
-    Optional extras that workers use when present: ``observe_into(out: dict[str, array])`` writes the current observation without a
-    copy; ``get_state() / set_state(state)`` make inline resumes bit-equal; ``start_trace() / finish_trace()`` record an
-    episode as seed and actions; ``render()`` gives an rgb frame.
+    obs, info = env.reset(seed=...)
+    obs, reward, terminated, truncated, info = env.step(action)
+
+    Optional extras that workers use when present: ``observe_into(out: dict[str, array])`` writes the current
+    observation without a copy; ``get_state() / set_state(state)`` make inline resumes bit-equal; ``start_trace() /
+    finish_trace()`` record an episode as seed and actions; ``render()`` gives an rgb frame.
     """
 
     observation_space: Any
@@ -59,8 +62,8 @@ class FragmentSink(Protocol):
     def acquire(self, count: int, wait: bool = True) -> int:
         """Allows up to ``count`` more fragments to be begun, and says how many.
 
-        With ``wait`` it blocks until there is at least one, and 0 means that the worker must stop. Without, it answers at
-        once, and 0 means none for now. A worker waits only while none of its fragments is open, so a grant may be
+        With ``wait`` it blocks until there is at least one, and 0 means that the worker must stop. Without, it answers
+        at once, and 0 means none for now. A worker waits only while none of its fragments is open, so a grant may be
         smaller than what was asked for without ever blocking an iteration that needs the rest.
         """
 
@@ -79,7 +82,7 @@ class FragmentStore(Protocol):
     """
 
     def take(self, count: int, version: int, timeout: float) -> list[FragmentMeta]:
-        """Exactly ``count`` admissible fragments for a learner at policy ``version``, oldest first, each once before any reuse.
+        """Exactly ``count`` fragments that a learner at ``version`` may use, oldest first, each once before any reuse.
 
         Raises StoreTimeoutError after ``timeout`` seconds (having taken none).
         """
@@ -92,13 +95,13 @@ class FragmentStore(Protocol):
 
 
 class WeightsPublisher(Protocol):
-    """Where the trainer puts new weights: ``publisher.publish(package)`` returns when every worker that answers holds them."""
+    """Where the trainer puts new weights; ``publish`` returns when every worker that answers holds them."""
 
     def publish(self, package: WeightsPackage) -> None: ...
 
 
 class WeightsSource(Protocol):
-    """Where a rollout worker looks between two batches: ``package = source.newest(); if package.version != mine: load``."""
+    """Where a rollout worker looks between two batches, to load what is newer than its own."""
 
     def newest(self) -> WeightsPackage | None: ...
 

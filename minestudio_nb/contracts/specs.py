@@ -1,8 +1,8 @@
 """What an environment shows and accepts, described without gymnasium so that every layer and interpreter can read it.
 
 Observations are always a dict of arrays (a plain ``Box`` space becomes the single key ``"obs"``); images are uint8
-``(H, W, C)``, vectors float32. Actions are always one int64 vector of ``K`` categorical components, whatever the nesting
-of the environment's own space; :meth:`ActionSpec.decode` gives the environment its native form back.
+``(H, W, C)``, vectors float32. Actions are always one int64 vector of ``K`` categorical components, whatever the
+nesting of the environment's own space; :meth:`ActionSpec.decode` gives the environment its native form back.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class BoxSpec:
 
 @dataclass(frozen=True)
 class ObsSpec:
-    """The arrays of one observation by key, in a fixed order. ``is_dict`` says how the environment itself returns them."""
+    """The arrays of one observation by key, in a fixed order. ``is_dict``: whether the environment returns a dict."""
 
     boxes: tuple[tuple[str, BoxSpec], ...]
     is_dict: bool
@@ -75,8 +75,8 @@ class ObsSpec:
 class ActionLeaf:
     """One leaf of an action space.
 
-    ``kind`` is the native form: ``"discrete"`` (a Python int, offset by ``start``) or ``"multi_discrete"`` (an int64 array
-    of shape ``shape``). ``nvec`` are the sizes of its categorical components, flattened.
+    ``kind`` is the native form: ``"discrete"`` (a Python int, offset by ``start``) or ``"multi_discrete"`` (an int64
+    array of shape ``shape``). ``nvec`` are the sizes of its categorical components, flattened.
     """
 
     name: str

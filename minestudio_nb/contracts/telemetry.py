@@ -1,7 +1,7 @@
 """Numbers and events that cross a border: the catalogue of metrics, mergeable statistics, events.
 
-A metric exists only if it is in :data:`METRICS`; names are ``group/name_unit``. A :class:`Stat` holds sum, count, minimum and
-maximum, so that batches from many processes merge in any order to the same result.
+A metric exists only if it is in :data:`METRICS`; names are ``group/name_unit``. A :class:`Stat` holds sum, count,
+minimum and maximum, so that batches from many processes merge in any order to the same result.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Severity = Literal["info", "warning", "error"]
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """One metric: its unit, how values of one iteration become one point, what it means, and what a bad value looks like."""
+    """One metric: its unit, how values of one iteration become one point, what it means, what a bad value looks like."""
 
     name: str
     unit: str
@@ -82,7 +82,7 @@ def merge_batches(batches: Iterable[Mapping[str, Stat]]) -> MetricBatch:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened and that a user should see: a fault with its cause and what was done, an edit, a checkpoint."""
+    """Something that a user should see: a fault with its cause and what was done, an edit, a checkpoint."""
 
     kind: str
     """For example ``env_restart``, ``edit``, ``checkpoint``, ``update_skipped``, ``state``, ``failure``."""
@@ -113,22 +113,26 @@ METRICS: dict[str, MetricSpec] = _catalogue(
     _M("episode/return_window", "reward", "last", "Mean return over the last 50 finished episodes, all tasks."),
     _M("rollout/env_steps", "steps", "sum", "Environment steps collected in this iteration."),
     _M("rollout/env_steps_total", "steps", "last", "Environment steps since the session started."),
-    _M("rollout/steps_per_second", "steps/s", "last", "Environment steps per second of wall time over this iteration.",
+    _M("rollout/steps_per_second", "steps/s", "last", "Environment steps per second of wall time, over this iteration.",
        "Falls while nothing was changed: environments leak, or the machine is shared."),
     _M("rollout/inference_seconds", "s", "sum", "Time that rollout workers spent in the policy, summed over workers."),
-    _M("rollout/env_seconds", "s", "sum", "Time that rollout workers spent waiting for environments, summed over workers."),
+    _M("rollout/env_seconds", "s", "sum",
+       "Time that rollout workers spent waiting for environments, summed over workers."),
     _M("rollout/blocked_seconds", "s", "sum", "Time that rollout workers waited for credit, summed over workers.",
        "Most of the wall time: training is the bottleneck."),
     _M("rollout/env_restarts", "restarts", "sum", "Environments that were rebuilt after a fault.", "Any steady rate."),
     _M("rollout/dropped_steps", "steps", "sum", "Steps thrown away because their episode was cut by a fault."),
-    _M("rollout/staleness", "versions", "mean", "Trainer's policy version minus the version that acted, per sample trained on.",
+    _M("rollout/staleness", "versions", "mean",
+       "Trainer's policy version minus the version that acted, per sample trained on.",
        "Above max_staleness / 2: rollouts run too far ahead; expect ESS to fall."),
     _M("buffer/fragments", "fragments", "last", "Fragments held by the replay buffer."),
     _M("buffer/unread_fragments", "fragments", "last", "Fragments that were never trained on."),
-    _M("buffer/dropped_stale", "fragments", "sum", "Fragments dropped unread because they were older than max_staleness.",
+    _M("buffer/dropped_stale", "fragments", "sum",
+       "Fragments dropped unread because they were older than max_staleness.",
        "Anything above 0 in steady state: collected work is thrown away."),
     _M("buffer/lost_fragments", "fragments", "sum", "Fragments whose data was lost with a node."),
-    _M("buffer/reuse", "times", "mean", "How often the fragments of this iteration had been trained on, this time included."),
+    _M("buffer/reuse", "times", "mean",
+       "How often the fragments of this iteration had been trained on, this time included."),
     _M("buffer/bytes", "bytes", "last", "Bytes held by reference."),
     _M("ppo/loss", "", "mean", "Total loss."),
     _M("ppo/policy_loss", "", "mean", "Clipped surrogate loss."),
@@ -137,11 +141,13 @@ METRICS: dict[str, MetricSpec] = _catalogue(
        "Near 0 early: the policy has collapsed; raise entropy_bonus_coef or lower the learning rate."),
     _M("ppo/approx_kl_nats", "nats", "mean", "KL(proximal || new) estimated as mean(ratio - 1 - log ratio).",
        "Above 0.05 for long: steps are too large."),
-    _M("ppo/clip_fraction", "", "mean", "Share of samples whose ratio left the clip range.", "Above 0.3: steps are too large."),
+    _M("ppo/clip_fraction", "", "mean",
+       "Share of samples whose ratio left the clip range.", "Above 0.3: steps are too large."),
     _M("ppo/explained_variance", "", "last", "1 - Var(return - value) / Var(return).",
        "Below 0: the value head is worse than a constant."),
     _M("ppo/kl_reference_nats", "nats", "mean", "KL(new || reference policy)."),
-    _M("ppo/kl_masked_fraction", "", "mean", "Share of samples whose KL to the reference was masked for lack of context."),
+    _M("ppo/kl_masked_fraction", "", "mean",
+       "Share of samples whose KL to the reference was masked for lack of context."),
     _M("ppo/importance_weight", "", "mean", "pi_proximal / pi_behaviour after clamping."),
     _M("ppo/importance_clamped_fraction", "", "mean", "Share of samples whose importance weight was clamped."),
     _M("ppo/effective_sample_size", "", "mean", "ESS of the importance weights as a share of the batch.",
@@ -155,7 +161,8 @@ METRICS: dict[str, MetricSpec] = _catalogue(
     _M("train/update_seconds", "s", "last", "Wall time of advantages and PPO update."),
     _M("train/wait_seconds", "s", "last", "Time that the trainer waited for fragments.",
        "Most of the iteration: rollout is the bottleneck."),
-    _M("train/samples_per_second", "samples/s", "last", "Samples trained on per second of update, counting every epoch."),
+    _M("train/samples_per_second", "samples/s", "last",
+       "Samples trained on per second of update, counting every epoch."),
     _M("train/samples_total", "samples", "last", "Samples trained on since the session started, counting every epoch."),
     _M("train/policy_version", "version", "last", "Version of the newest published weights."),
     _M("system/cpu_seconds_total", "s", "last", "CPU seconds used by all processes of the session."),

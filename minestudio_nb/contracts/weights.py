@@ -15,8 +15,8 @@ __all__ = ["WeightsPackage"]
 class WeightsPackage:
     """Weights with the version and the session that they belong to, so that the three can never be mixed.
 
-    ``state`` maps parameter and buffer names to arrays (numpy, on the CPU; bfloat16 tensors travel as their float32 values).
-    Receivers load it strictly and must not write into it.
+    ``state`` maps parameter and buffer names to arrays (numpy, on the CPU; bfloat16 tensors travel as their float32
+    values). Receivers load it strictly and must not write into it.
     """
 
     session: str

@@ -40,6 +40,11 @@ from minestudio_nb.simulator.world import World, get_block
 WEATHERS: Final = ("clear", "rain", "thunder")
 STATE_FORMAT: Final = 1
 _SPAWN_TRIES: Final = 400
+_OPEN_CELLS: Final = 3
+"""A place is open towards a side where so many cells at eye level let the player through."""
+_TOPSOIL: Final = np.zeros(256, np.bool_)
+for _name in ("grass_block", "sand", "snow_block"):
+    _TOPSOIL[table.block_id(_name)] = True
 _MOST_POOLS: Final = 8  # biomes whose worlds are kept
 
 _GROUND: Final = np.zeros(256, np.bool_)
@@ -187,12 +192,19 @@ class VoxelEngine:
         self.choice = choice
 
     def _spawn(self, rng: np.random.Generator) -> None:
-        """Put the player on a random place where it can stand; on the world's own spawn if none is found."""
+        """Put the player on a random place under the sky; on the world's own spawn if none is found.
+
+        Topsoil underfoot and a view to two sides at least keep it out of the mouths of caves and of pits. Where a
+        biome has little topsoil, the second half of the tries takes any ground.
+        """
         world, player = self.state.world, self.state.player
-        for _ in range(_SPAWN_TRIES):
+        for attempt in range(_SPAWN_TRIES):
             x, z = (int(v) for v in rng.integers(world.size, size=2))
             y = int(ground_below_trees(world.blocks, x, z))
-            if y > 0 and box_is_free(world.blocks, x + 0.5, float(y), z + 0.5, HALF_WIDTH, HEIGHT):
+            if y <= 0 or not box_is_free(world.blocks, x + 0.5, float(y), z + 0.5, HALF_WIDTH, HEIGHT):
+                continue
+            soil = _TOPSOIL[get_block(world.blocks, x, y - 1, z)] or attempt >= _SPAWN_TRIES // 2
+            if soil and _open_sides(world, x, y + 1, z) >= 2:
                 player[[P_X, P_Y, P_Z]] = (x + 0.5, y, z + 0.5)
                 break
         player[P_YAW] = rng.uniform(-180.0, 180.0)
@@ -313,3 +325,13 @@ class VoxelEngine:
 
 def _checksum(world: World) -> int:
     return zlib.crc32(world.blocks.tobytes())
+
+
+def _open_sides(world: World, x: int, y: int, z: int) -> int:
+    """Towards how many of the four sides nothing solid stands near, seen from one cell."""
+    return sum(
+        not any(
+            table.SOLID[get_block(world.blocks, x + dx * step, y, z + dz * step)] for step in range(1, _OPEN_CELLS + 1)
+        )
+        for dx, dz in ((1, 0), (-1, 0), (0, 1), (0, -1))
+    )

@@ -111,22 +111,25 @@ def annotate(
     values: Sequence[float] = (),
     step: int | None = None,
 ) -> Frame:
-    """A copy of ``frame`` with ``text`` in a dark band and, above it, the curve of ``values`` with a dot at ``step``.
+    """A copy of ``frame`` with ``text`` in a dark band at the top and the curve of ``values`` below it.
+
+    The top is where a game's own interface leaves room.
 
     Args:
         text: for example ``"step 12   return 3.0   value 1.42"``.
         values: one per step of the episode, for example the policy's value; no curve for fewer than two.
-        step: index into ``values`` of the frame shown.
+        step: index into ``values`` of the frame shown; a dot marks it.
     """
     image = Image.fromarray(_checked(frame)).convert("RGBA")
     width, height = image.size
     line = max(height // 18, 9)
     band = Image.new("RGBA", image.size, (0, 0, 0, 0))
     draw = ImageDraw.Draw(band)
-    draw.rectangle([0, height - line - 6, width, height], fill=(0, 0, 0, 150))
-    draw.text((6, height - line - 5), text, fill=(255, 255, 255, 255), font=ImageFont.load_default(line - 1))
+    draw.rectangle([0, 0, width, line + 6], fill=(0, 0, 0, 150))
+    draw.text((6, 1), text, fill=(255, 255, 255, 255), font=ImageFont.load_default(line - 1))
     if len(values) > 1:
-        _draw_curve(draw, values, step, width, height - line - 10, max(height // 8, 12))
+        curve = max(height // 8, 12)
+        _draw_curve(draw, values, step, width, line + 10 + curve, curve)
     return np.asarray(Image.alpha_composite(image, band).convert("RGB"))
 
 
