@@ -1,8 +1,8 @@
 """Mobs: what they are, and how they live for a tick.
 
-Animals stroll, jump up single blocks, swim, and flee when hit; zombies walk towards the player and hit it. Speeds are
-a little below Minecraft's, whose fleeing cows outrun a walking player. Drops go straight into the inventory of
-whoever kills.
+Animals stroll, jump up single blocks, swim, and flee when hit; zombies walk towards the player and hit it. They are
+slower than Minecraft's, whose fleeing cows outrun a walking player, so that hunting can be learned within minutes.
+Drops go straight into the inventory of whoever kills.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ MOB_KINDS: Final[tuple[MobKind, ...]] = (
 MOB_NAMES: Final = tuple(kind.name for kind in MOB_KINDS)
 
 WALK_SPEED: Final = 0.05  # blocks per tick: 1.0 m/s
-FLEE_SPEED: Final = 0.10  # 2.6 m/s
+FLEE_SPEED: Final = 0.07  # 1.4 m/s
 CHASE_SPEED: Final = 0.11  # 2.2 m/s
-FLEE_TICKS: Final = 40
+FLEE_TICKS: Final = 30
 STROLL_CHANCE: Final = 1 / 120  # per tick, as Minecraft's stroll goal
 CHASE_DISTANCE: Final = 16.0
 HIT_DISTANCE: Final = 1.3

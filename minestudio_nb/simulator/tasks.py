@@ -114,8 +114,8 @@ def chop_config(ticks: int = 400, frame_skip: int = 4, size: int = 64) -> dict[s
 
 
 def hunt_config(ticks: int = 400, frame_skip: int = 4, size: int = 64) -> dict[str, Any]:
-    """The ``env_config`` of hunting: sixteen animals within ten blocks, a diamond sword, 1 reward for each kill."""
-    near = [-7, 7]
+    """The ``env_config`` of hunting: sixteen animals within eight blocks, a diamond sword, 1 reward for each kill."""
+    near = [-5, 5]
     mobs = [
         {"name": name, "number": number, "range_x": near, "range_z": near}
         for name, number in (("cow", 6), ("sheep", 5), ("pig", 5))
