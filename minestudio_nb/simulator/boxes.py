@@ -23,12 +23,14 @@ from minestudio_nb.simulator.models import (
     PART_TILES,
 )
 from minestudio_nb.simulator.raymarch import (
+    BORROWING,
     ENV_FAR,
     ENV_FOG,
     ENV_FOG_SLOPE,
     ENV_HORIZON,
     ENV_LIGHT,
     FAR_AWAY,
+    INLINE,
     ONE,
     TWO,
     VIEW_FORWARD,
@@ -69,7 +71,7 @@ BOX_RED: Final = 7  # share of red laid over it: something that was just hit
 BOX_FIELDS: Final = 8
 
 
-@njit(**_FAST)
+@njit(**BORROWING)
 def _screen_range(box, frame, tan_v, tan_h, rows, columns):
     """The rectangle of pixels (top, bottom, left, right) that a box can cover; empty when it is behind the camera."""
     left, right, low, high = FAR_AWAY, -FAR_AWAY, FAR_AWAY, -FAR_AWAY
@@ -99,7 +101,7 @@ def _screen_range(box, frame, tan_v, tan_h, rows, columns):
     return first_row, last_row, first_column, last_column
 
 
-@njit(**_FAST)
+@njit(**INLINE)
 def _meet(box, frame, dx, dy, dz):
     """Where a ray enters a box: (distance or -1, axis 0 to 2 of the entered side)."""
     near, far, axis = -FAR_AWAY, FAR_AWAY, 0
@@ -116,7 +118,7 @@ def _meet(box, frame, dx, dy, dz):
     return (near if near <= far and near > _NEAREST else F(-1)), axis
 
 
-@njit(**_FAST)
+@njit(**INLINE)
 def _box_texel(box, tiles, axis, px, py, pz, dx, dy, dz, texels_per_pixel):
     """The texel and the light of the direction, for a point on a side of a box. Each side shows a whole texture."""
     u = (px - box[0]) / (box[3] - box[0])
@@ -132,7 +134,7 @@ def _box_texel(box, tiles, axis, px, py, pz, dx, dy, dz, texels_per_pixel):
     return texel_at(side, level_of(texels_per_pixel / (box[4] - box[1])), u, v), F(0.85)
 
 
-@njit(**_FAST)
+@njit(**BORROWING)
 def draw_box(box, tiles, frame, env, tan_v, tan_h, out, depth):
     """Draw one box where it is nearer than ``depth``, and update ``depth``.
 

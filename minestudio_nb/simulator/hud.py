@@ -193,13 +193,13 @@ def _blit(pixels, sprites, sprite, row, column, out):
     start, height, width = sprites[sprite, 0], sprites[sprite, 1], sprites[sprite, 2]
     for j in range(max(0, -row), min(height, out.shape[0] - row)):
         for i in range(max(0, -column), min(width, out.shape[1] - column)):
-            source = pixels[start + j * width + i]
-            clear = 255 - np.int32(source[3])
+            source = start + j * width + i
+            clear = 255 - np.int32(pixels[source, 3])
             if clear == 255:
                 continue
             for k in range(3):
                 below = np.int32(out[row + j, column + i, k])
-                out[row + j, column + i, k] = np.uint8(source[k] + below * clear // 255)
+                out[row + j, column + i, k] = np.uint8(pixels[source, k] + below * clear // 255)
 
 
 @njit(cache=True, nogil=True)

@@ -14,6 +14,7 @@ from numba import njit, uint64
 
 from minestudio_nb.simulator import blocks as table
 from minestudio_nb.simulator.raymarch import (
+    BORROWING,
     HIT_SIDE_X,
     HIT_SIDE_Z,
     HIT_TOP,
@@ -36,7 +37,7 @@ _ON_FACE: Final = F(2e-3)
 _FAST: Final = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
 
 
-@njit(**_FAST)
+@njit(**BORROWING)
 def _blocks_light(blocks, size_x, size_z, height, x, y, z):
     if y < 0 or y >= height:
         return 0
@@ -44,13 +45,13 @@ def _blocks_light(blocks, size_x, size_z, height, x, y, z):
     return 1 if _OPAQUE[blocks[uint64(column * height + y)]] else 0
 
 
-@njit(**_FAST)
+@njit(**BORROWING)
 def _corner(side_a, side_b, diagonal):
     """Minecraft's ambient occlusion of a corner: 3 open, 0 closed."""
     return F(0 if side_a + side_b == 2 else 3 - side_a - side_b - diagonal)
 
 
-@njit(**_FAST)
+@njit(**BORROWING)
 def _occlusion(blocks, size_x, size_z, height, x, y, z, hit, u, v):
     """How much of the light reaches a point of a face, 0.5 to 1, from the eight cells around the open cell before it.
 
@@ -69,7 +70,7 @@ def _occlusion(blocks, size_x, size_z, height, x, y, z, hit, u, v):
     return F(0.5) + F(1.0 / 6.0) * open_corners
 
 
-@njit(**_FAST)
+@njit(**BORROWING)
 def _darkness(blocks, size_x, size_z, height, x, y, z, dx, dy, dz):
     """Light left at a point that a ray along dx, dy, dz has met; 1 where the point lies on no face."""
     off_x, off_y, off_z = abs(x - F(round(x))), abs(y - F(round(y))), abs(z - F(round(z)))

@@ -80,6 +80,7 @@ AIM_FIELDS: Final = 4
 CLOUD_HEIGHT: Final = F(92.0)
 _CLOUD_CELL: Final = F(1.0 / 10.0)
 _CLOUD_SIZE: Final = 64
+_CLOUD_SHIFT: Final = F(_CLOUD_SIZE * 64)
 
 
 def _clouds() -> np.ndarray:
@@ -97,11 +98,14 @@ def _clouds() -> np.ndarray:
 
 _CLOUDS: Final = _clouds()
 _FAST: Final = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
-# Within the loop over pixels a call costs more than most bodies: numba passes an array as seven arguments.
-_INLINE: Final = {**_FAST, "forceinline": True}
+# Within the loop over pixels a call costs more than most bodies: numba passes an array as seven arguments, and counts
+# references to it. The functions below the loop own no array, so they are compiled without the counting (numba's option
+# "_nrt"), which takes a fifth off a frame; and they are inlined.
+BORROWING: Final = {**_FAST, "_nrt": False}
+INLINE: Final = {**BORROWING, "forceinline": True}
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def texel_at(tile, level, u, v):
     """The packed texel of a tile at u, v in 0..1 (v downwards), at a level of detail."""
     column = min(max(np.int64(u * F(16)), 0), 15) >> level
@@ -109,7 +113,7 @@ def texel_at(tile, level, u, v):
     return TEXELS[uint64(tile * TILE_TEXELS + _LEVEL_START[uint64(level)] + (row << (4 - level)) + column)]
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def level_of(texels_per_pixel):
     """The level of detail at which a pixel covers about one texel."""
     return (
@@ -120,7 +124,7 @@ def level_of(texels_per_pixel):
     )
 
 
-@njit(**_FAST)
+@njit(**BORROWING)
 def _plant(ox, oy, oz, dx, dy, dz, x, y, z, tile, pixel):
     """Meet the two crossed planes of a plant: (distance or -1, texel)."""
     best = FAR_AWAY
@@ -141,7 +145,7 @@ def _plant(ox, oy, oz, dx, dy, dz, x, y, z, tile, pixel):
     return (best if texel else F(-1)), texel
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _march(blocks, masks, size_x, size_z, height, ox, oy, oz, dx, dy, dz, limit, pixel, in_water):
     """Walk one ray to the first texel that is not transparent.
 
@@ -228,14 +232,14 @@ def _march(blocks, masks, size_x, size_z, height, ox, oy, oz, dx, dy, dz, limit,
     return limit, -1, uint32(0), 0, 0, 0, ZERO, ZERO, wet
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def cover_light(tops, size_x, size_z, x, y, z):
     """Light at an open cell: 1 under the sky, less the deeper below the highest block of its column."""
     depth = F(tops[uint64((x & (size_x - 1)) * size_z + (z & (size_z - 1)))] - y)
     return max(F(0.88) - F(0.03) * depth, F(0.17)) if depth >= ZERO else ONE
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _sky(oy, ox, oz, dx, dy, dz, env):
     """The colour of the sky in a direction: gradient, glow of the low sun, sun, moon and clouds."""
     inv = ONE / F(math.sqrt(dx * dx + dy * dy + dz * dz))
@@ -260,8 +264,9 @@ def _sky(oy, ox, oz, dx, dy, dz, env):
     if dy > F(0.03):
         away = (CLOUD_HEIGHT - oy) / dy
         if away > ZERO and away < F(420):
-            cx = np.int64(math.floor((ox + dx * away) * _CLOUD_CELL + env[ENV_DRIFT])) & (_CLOUD_SIZE - 1)
-            cz = np.int64(math.floor((oz + dz * away) * _CLOUD_CELL)) & (_CLOUD_SIZE - 1)
+            # Shifted by whole maps to be positive, where truncation is floor: that is a call to the C library.
+            cx = np.int64((ox + dx * away) * _CLOUD_CELL + env[ENV_DRIFT] + _CLOUD_SHIFT) & (_CLOUD_SIZE - 1)
+            cz = np.int64((oz + dz * away) * _CLOUD_CELL + _CLOUD_SHIFT) & (_CLOUD_SIZE - 1)
             if _CLOUDS[uint64(cx), uint64(cz)]:
                 white = F(0.82) * (ONE - away / F(420))
                 bright = env[ENV_CLOUD]
@@ -269,7 +274,7 @@ def _sky(oy, ox, oz, dx, dy, dz, env):
     return r, g, b
 
 
-@njit(**_FAST)
+@njit(**BORROWING)
 def _mark_target(r, g, b, u, v, t, crack, outline, pixel):
     """Draw the cracks and the outline of the block that the player aims at."""
     if crack >= 0 and _CRACKS[crack, uint64(min(v * F(16), F(15))), uint64(min(u * F(16), F(15)))]:
@@ -281,7 +286,7 @@ def _mark_target(r, g, b, u, v, t, crack, outline, pixel):
     return r, g, b
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _face_light(tops, size_x, size_z, hit, x, y, z, dx, dy, dz):
     """Light on a hit: direction of the face, and cover overhead."""
     if hit == HIT_PLANT:
@@ -295,7 +300,7 @@ def _face_light(tops, size_x, size_z, hit, x, y, z, dx, dy, dz):
     return _FACE_LIGHT[uint64(hit)] * cover_light(tops, size_x, size_z, x, y, z)
 
 
-@njit(**_FAST)
+@njit(**BORROWING)
 def _under_water(r, g, b, path, env):
     """Blend towards the colour of water over a path through it."""
     share = min(F(0.45) + path * F(0.045), F(0.94))
@@ -306,7 +311,7 @@ def _under_water(r, g, b, path, env):
     )
 
 
-@njit(**_FAST)
+@njit(**BORROWING)
 def _water_surface(r, g, b, ox, oz, dx, dz, wet, t, pixel, env):
     """Lay the water's surface, met at ``wet``, over a colour that lies at ``t``."""
     hx, hz = ox + dx * wet, oz + dz * wet
@@ -320,7 +325,7 @@ def _water_surface(r, g, b, ox, oz, dx, dz, wet, t, pixel, env):
     )
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _pixel(
     blocks, masks, tops, size_x, size_z, height, top, ox, oy, oz, dx, dy, dz, pixel, in_water, surface, env, aim
 ):
@@ -371,6 +376,31 @@ def _pixel(
     return r, g, b, t
 
 
+@njit(**BORROWING)
+def _draw_rows(
+    blocks, masks, tops, size_x, size_z, height, top, ox, oy, oz, pixel, in_water, surface, view, env, aim, out, depth
+):
+    """The loop over the pixels of ``draw_world``."""
+    rows, columns = out.shape[0], out.shape[1]
+    tan_v, tan_h = view[VIEW_TAN_V], view[VIEW_TAN_H]
+    for j in range(rows):
+        v = (ONE - F(2 * j + 1) / F(rows)) * tan_v
+        row_x = view[VIEW_FORWARD] + view[VIEW_UP] * v
+        row_y = view[VIEW_FORWARD + 1] + view[VIEW_UP + 1] * v
+        row_z = view[VIEW_FORWARD + 2] + view[VIEW_UP + 2] * v
+        for i in range(columns):
+            u = (F(2 * i + 1) / F(columns) - ONE) * tan_h
+            r, g, b, t = _pixel(
+                blocks, masks, tops, size_x, size_z, height, top, ox, oy, oz,
+                row_x + view[VIEW_RIGHT] * u, row_y, row_z + view[VIEW_RIGHT + 2] * u,
+                pixel, in_water, surface, env, aim,
+            )  # fmt: skip
+            out[j, i, 0] = np.uint8(min(r, F(255)))
+            out[j, i, 1] = np.uint8(min(g, F(255)))
+            out[j, i, 2] = np.uint8(min(b, F(255)))
+            depth[j, i] = t
+
+
 @njit(**_FAST)
 def draw_world(blocks, masks, tops, view, env, aim, out, depth):
     """Draw the world as seen by ``view`` into every pixel of ``out``.
@@ -383,33 +413,17 @@ def draw_world(blocks, masks, tops, view, env, aim, out, depth):
         out: uint8[H, W, 3], written.
         depth: float32[H, W], written: distance along the view axis, in blocks.
     """
-    rows, columns = out.shape[0], out.shape[1]
     size_x, size_z, height = blocks.shape
     # A plant may stand on the highest block. Below the bound, rounding never makes a height of 64.
     top = min(F(tops.max() + 2), F(height) - F(0.01))
-    flat_blocks, flat_masks, flat_tops = blocks.reshape(-1), masks.reshape(-1), tops.reshape(-1)
     ox = view[VIEW_X] - F(math.floor(view[VIEW_X] / F(size_x)) * size_x) + F(size_x)
     oz = view[VIEW_Z] - F(math.floor(view[VIEW_Z] / F(size_z)) * size_z) + F(size_z)
     oy = max(view[VIEW_Y], F(0.01))
     in_water, surface = eye_in_water(blocks, view)
-    tan_v, tan_h = view[VIEW_TAN_V], view[VIEW_TAN_H]
-    pixel = TWO * tan_v / F(rows) * F(16)
-    for j in range(rows):
-        v = (ONE - F(2 * j + 1) / F(rows)) * tan_v
-        row_x = view[VIEW_FORWARD] + view[VIEW_UP] * v
-        row_y = view[VIEW_FORWARD + 1] + view[VIEW_UP + 1] * v
-        row_z = view[VIEW_FORWARD + 2] + view[VIEW_UP + 2] * v
-        for i in range(columns):
-            u = (F(2 * i + 1) / F(columns) - ONE) * tan_h
-            r, g, b, t = _pixel(
-                flat_blocks, flat_masks, flat_tops, size_x, size_z, height, top, ox, oy, oz,
-                row_x + view[VIEW_RIGHT] * u, row_y, row_z + view[VIEW_RIGHT + 2] * u,
-                pixel, in_water, surface, env, aim,
-            )  # fmt: skip
-            out[j, i, 0] = np.uint8(min(r, F(255)))
-            out[j, i, 1] = np.uint8(min(g, F(255)))
-            out[j, i, 2] = np.uint8(min(b, F(255)))
-            depth[j, i] = t
+    _draw_rows(
+        blocks.reshape(-1), masks.reshape(-1), tops.reshape(-1), size_x, size_z, height, top, ox, oy, oz,
+        TWO * view[VIEW_TAN_V] / F(out.shape[0]) * F(16), in_water, surface, view, env, aim, out, depth,
+    )  # fmt: skip
 
 
 @njit(**_FAST)
