@@ -157,7 +157,7 @@ def render_frame(blocks, masks, tops, mobs, inventory, scene, pixels, sprites, p
         inventory: int32[slots, 2] of item id and count; the first nine rows are the hotbar.
         scene: float64[SCENE_FIELDS].
         pixels, sprites, places: of the ``HudSheet`` of the frame's size.
-        occlusion: whether to darken corners (ambient occlusion); costs about a tenth of the time.
+        occlusion: whether to darken corners (ambient occlusion); costs about a quarter of the time.
         out: uint8[H, W, 3], written.
         depth: float32[H, W], workspace.
     """
