@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import ray
 
-from minestudio_nb.contracts.fragments import EpisodeSummary, Fragment
-from minestudio_nb.contracts.protocols import TelemetrySink
+from minestudio_nb.contracts.fragments import Fragment
 from minestudio_nb.contracts.specs import EnvSpec
-from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.contracts.weights import WeightsPackage
 from minestudio_nb.errors import EnvStartError
 from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime.adapters import RemoteTelemetry
 from minestudio_nb.runtime.base import RuntimeSpec
 from minestudio_nb.runtime.calls import QUICK, call
+from minestudio_nb.runtime.common import FilmCrew, recordings_directory
 
-if TYPE_CHECKING:
-    from minestudio_nb.rollout.viewing import RecordedEpisode
+__all__ = ["RemoteSink", "RolloutWorkerWrapper", "WeightsSlot"]
 
-__all__ = ["EpisodeFiler", "RemoteSink", "RolloutWorkerWrapper", "WeightsSlot"]
-
+ENTRIES_ON_THE_WAY = 16
+"""Fragments whose entry in the buffer a worker does not wait for: a round of its environments."""
+FILMS_SECONDS = 30.0
+"""How long a worker that stops waits for videos that are being made."""
 ACQUIRE_SECONDS = 10.0
 """How long one question for credit waits in the buffer before it is asked anew."""
 
@@ -53,16 +53,17 @@ class RemoteSink:
     Data goes into the object store of this node; the buffer gets a reference and what it needs to know about it.
     """
 
-    def __init__(self, buffer: Any, worker: int) -> None:
+    def __init__(self, buffer: Any, worker: int, life: int) -> None:
         self._buffer = buffer
         self._worker = worker
+        self._life = life
         self._stopped = threading.Event()
-        self._added: Any = None
+        self._added: deque[Any] = deque()
 
     def acquire(self, count: int, wait: bool = True) -> int:
         """See the protocol."""
         while not self._stopped.is_set():
-            asked = self._buffer.acquire.remote(self._worker, count, ACQUIRE_SECONDS if wait else 0.0)
+            asked = self._buffer.acquire.remote(self._worker, self._life, count, ACQUIRE_SECONDS if wait else 0.0)
             granted: int | None = call(asked, ACQUIRE_SECONDS + QUICK, "the replay buffer")
             if granted is None:
                 return 0
@@ -71,11 +72,11 @@ class RemoteSink:
         return 0
 
     def put(self, fragment: Fragment) -> None:
-        """See the protocol. Waits for the previous fragment's entry, so that an error shows and no queue grows."""
+        """See the protocol. Waits for an earlier fragment's entry, so that an error shows and no queue grows."""
         reference = ray.put(fragment)
-        if self._added is not None:
-            call(self._added, what="the replay buffer")
-        self._added = self._buffer.add.remote(fragment.meta(-1), [reference])
+        self._added.append(self._buffer.add.remote(self._life, fragment.meta(-1), [reference]))
+        if len(self._added) > ENTRIES_ON_THE_WAY:
+            call(self._added.popleft(), what="the replay buffer")
 
     def release(self, count: int) -> None:
         """See the protocol."""
@@ -86,51 +87,14 @@ class RemoteSink:
         self._stopped.set()
 
 
-class EpisodeFiler:
-    """Stores recorded episodes on a thread of its own, since rendering a video takes longer than playing the episode.
-
-    Each becomes an event ``recording`` with its path relative to the run directory, once it is on disk.
-    """
-
-    def __init__(self, spec: RuntimeSpec, telemetry: TelemetrySink) -> None:
-        settings = spec.config.config.rollout_config.worker_config
-        self._run = RunDirectory(spec.run_root, spec.session)
-        self._directory = self._run.path / (settings.video_output_dir or self._run.recordings)
-        self._fps = settings.video_fps
-        self._telemetry = telemetry
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="filer")
-
-    def __call__(self, episode: RecordedEpisode, summary: EpisodeSummary) -> str | None:
-        """Takes a finished episode; where it will lie is not known yet."""
-        self._thread.submit(self._store, episode, summary)
-        return None
-
-    def _store(self, episode: RecordedEpisode, summary: EpisodeSummary) -> None:
-        from minestudio_nb.rollout.filming import store_episode
-
-        source = f"worker {summary.stream.worker} / env {summary.stream.env}"
-        try:
-            path = store_episode(self._directory, episode, summary, self._fps)
-        except Exception as error:  # noqa: BLE001 - a video that cannot be written must not stop the rollout
-            text = f"A recorded episode could not be stored: {type(error).__name__}: {error}"
-            self._telemetry.event(Event("recording", text, "warning", source))
-            return
-        shown = "" if path is None else os.path.relpath(path, self._run.path)
-        text = f"Recorded an episode of {summary.length} steps with return {summary.episode_return:.2f}."
-        self._telemetry.event(Event("recording", text, source=source, data={"path": shown}))
-
-    def close(self) -> None:
-        """Waits until everything is stored."""
-        self._thread.shutdown()
-
-
 class RolloutWorkerWrapper:
     """The actor that holds one :class:`~minestudio_nb.rollout.RolloutWorker`.
 
     Its loop is the one long call :meth:`run`; other calls are answered meanwhile by other threads.
     """
 
-    def __init__(self, spec: RuntimeSpec, index: int, buffer: Any, supervisor: Any) -> None:
+    def __init__(self, spec: RuntimeSpec, index: int, life: int, buffer: Any, supervisor: Any) -> None:
+        """``life`` counts the workers of this index that died before."""
         # Imported here, where torch is needed: notebook and supervisor know this class only to start it.
         from minestudio_nb.policies import build_policy
         from minestudio_nb.rollout.worker import RolloutWorker
@@ -138,13 +102,15 @@ class RolloutWorkerWrapper:
         loaded = spec.config
         telemetry = RemoteTelemetry(supervisor)
         self._slot = WeightsSlot()
-        self._sink = RemoteSink(buffer, index)
+        self._sink = RemoteSink(buffer, index, life)
         self._ready = threading.Event()
         self._stopped = threading.Event()
         self._env_spec: EnvSpec | None = None
         self._error: BaseException | None = None
         self._start_seconds = loaded.config.timeouts.start
-        self._filer = EpisodeFiler(spec, telemetry)
+        run = RunDirectory(spec.run_root, spec.session)
+        fps = loaded.config.rollout_config.worker_config.video_fps
+        self._films = FilmCrew(recordings_directory(run, loaded.config), fps, telemetry.event)
         self._worker = RolloutWorker(
             index,
             loaded.config,
@@ -153,7 +119,7 @@ class RolloutWorkerWrapper:
             self._sink,
             self._slot,
             telemetry,
-            deliver_episode=self._filer,
+            deliver_episode=self._films.deliver,
         )
 
     def run(self) -> None:
@@ -170,7 +136,7 @@ class RolloutWorkerWrapper:
             self._worker.run()
         finally:
             self._worker.close()
-            self._filer.close()
+            self._films.close(FILMS_SECONDS)
 
     def started(self, timeout: float) -> EnvSpec:
         """Waits until each environment has shown its first observation; raises what kept it from that."""

@@ -35,8 +35,7 @@ class RemoteStore:
 
     def fetch(self, fragment_ids: Sequence[int]) -> list[Fragment | None]:
         """See the protocol. Tells the buffer which fragments are lost."""
-        references = call(self._buffer.references.remote(list(fragment_ids)), what="the replay buffer")
-        fragments = [_read(reference) for reference in references]
+        fragments = _read(call(self._buffer.references.remote(list(fragment_ids)), what="the replay buffer"))
         lost = [number for number, fragment in zip(fragment_ids, fragments, strict=True) if fragment is None]
         if lost:
             self._buffer.lost.remote(lost)
@@ -44,11 +43,19 @@ class RemoteStore:
 
     def previous(self, fragment_ids: Sequence[int]) -> list[Fragment | None]:
         """See the protocol."""
-        references = call(self._buffer.previous.remote(list(fragment_ids)), what="the replay buffer")
-        return [_read(reference) for reference in references]
+        return _read(call(self._buffer.previous.remote(list(fragment_ids)), what="the replay buffer"))
 
 
-def _read(reference: list[Any] | None) -> Fragment | None:
+def _read(references: Sequence[list[Any] | None]) -> list[Fragment | None]:
+    """The fragments behind references, all at once where none is lost."""
+    try:
+        found = iter(ray.get([reference[0] for reference in references if reference is not None], timeout=QUICK))
+        return [None if reference is None else next(found) for reference in references]
+    except RayError:
+        return [_read_one(reference) for reference in references]
+
+
+def _read_one(reference: list[Any] | None) -> Fragment | None:
     """The fragment behind a reference (in a list, so that Ray does not resolve it on the way); None if it is lost."""
     if reference is None:
         return None

@@ -33,13 +33,15 @@ class ReplayBufferActor:
         self._supervisor = supervisor
         self._changed = asyncio.Condition()
         self._closed: str | None = None
+        self._lives: dict[int, int] = {}
+        """How often each worker was replaced. What a dead one still asks or sends is told by its life."""
 
     # Rollout workers.
 
-    async def acquire(self, worker: int, count: int, timeout: float) -> int | None:
+    async def acquire(self, worker: int, life: int, count: int, timeout: float) -> int | None:
         """How many of ``count`` fragments may be begun; waits up to ``timeout`` seconds for one. None: stop."""
-        await self._until(lambda: self._core.wanted() > 0, timeout)
-        if self._closed is not None:
+        await self._until(lambda: self._core.wanted() > 0 or not self._lives_still(worker, life), timeout)
+        if self._closed is not None or not self._lives_still(worker, life):
             return None
         return self._core.grant(worker, count)
 
@@ -49,14 +51,17 @@ class ReplayBufferActor:
         await self._tell()
 
     async def forget_worker(self, worker: int) -> int:
-        """A worker is gone; returns how many granted fragments went with it."""
+        """A worker is gone and will be replaced; returns how many granted fragments went with it."""
+        self._lives[worker] = self._lives.get(worker, 0) + 1
         before = self._core.stats().outstanding
         self._core.forget_worker(worker)
         await self._tell()
         return before - self._core.stats().outstanding
 
-    async def add(self, meta: FragmentMeta, reference: list[Any]) -> None:
+    async def add(self, life: int, meta: FragmentMeta, reference: list[Any]) -> None:
         """A finished fragment; the number in ``meta`` does not count, the buffer gives its own."""
+        if not self._lives_still(meta.stream.worker, life):
+            return
         self._core.add(meta.stream, meta.index, meta.version, meta.length, meta.nbytes, reference, meta.task)
         await self._tell()
 
@@ -118,6 +123,9 @@ class ReplayBufferActor:
         """Lets everybody who waits go: workers stop, and a trainer that still wants fragments is told ``reason``."""
         self._closed = reason
         await self._tell()
+
+    def _lives_still(self, worker: int, life: int) -> bool:
+        return life == self._lives.get(worker, 0)
 
     async def _tell(self) -> None:
         async with self._changed:

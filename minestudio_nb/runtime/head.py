@@ -153,7 +153,7 @@ def _wait_detached(arguments: argparse.Namespace, ended: threading.Event) -> str
         try:
             supervisor = ray.get_actor(actor_name(arguments.session, SUPERVISOR), namespace=NAMESPACE)
             seen = True
-            unclaimed = ray.get(supervisor.unclaimed_seconds.remote(), timeout=_LOOK_SECONDS)
+            unclaimed: float = ray.get(supervisor.unclaimed_seconds.remote(), timeout=_LOOK_SECONDS)
             last_sign = time.monotonic()
         except (ValueError, RayActorError):
             if seen:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +34,7 @@ from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime.base import Cursor, EvaluationResult, RuntimeSpec, Snapshot
 from minestudio_nb.runtime.calls import QUICK, call
 from minestudio_nb.runtime.cluster import ClusterRecord, HeadSettings, connect, start_head, stop_head
+from minestudio_nb.runtime.common import prepare_run, session_exporters
 from minestudio_nb.runtime.evaluator import evaluate_apart
 from minestudio_nb.runtime.names import NAMESPACE, SUPERVISOR, actor_name, find_actor
 from minestudio_nb.runtime.preflight import asks, object_store_bytes, require_resources, total
@@ -44,6 +46,8 @@ logger = logging.getLogger(__name__)
 
 HEAD_SECONDS = 400.0
 """Deadline of a cluster's start: 12 s are usual, but a loaded machine may need several attempts of up to 100 s."""
+HEAD_LOOK_SECONDS = 2.0
+"""How often a process that uses a cluster of a session's own looks whether its head lives."""
 EVALUATION_SECONDS = 3600.0
 """Deadline of one evaluation."""
 PENDING_CALLS = 1000
@@ -61,6 +65,8 @@ class RayRuntime:
         self._supervisor: Any = None
         self._connected = False
         self._stopped = False
+        self._ended = threading.Event()
+        self._status: Mapping[str, Any] = {}
 
     def start_rollout(self, timeout: float) -> EnvSpec:
         """Starts the cluster where the session has its own, then supervisor, buffer and workers.
@@ -69,7 +75,8 @@ class RayRuntime:
         """
         deadline = time.monotonic() + timeout
         try:
-            self._run = _prepare_run(self.spec)
+            self._run = prepare_run(self.spec)
+            session_exporters(self.spec, self._run)  # raises here, and not in an actor, where one is not installed
             self._open_cluster()
             config = self.spec.config.config
             living = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -105,6 +112,20 @@ class RayRuntime:
         )
         self._record, self._head = start_head(settings, HEAD_SECONDS)
         self._connected = connect(self._record.address, self._record.token_path)
+        self._watch_head()
+
+    def _watch_head(self) -> None:
+        """Disconnects when the head dies: Ray ends every process that has missed its control store for a minute."""
+        record, ended = self._record, self._ended
+
+        def watch() -> None:
+            while not ended.wait(HEAD_LOOK_SECONDS):
+                if record is not None and not record.alive:
+                    logger.error("the Ray head of session %s is gone; disconnecting from it", record.session)
+                    ray.shutdown()
+                    return
+
+        threading.Thread(target=watch, name="ray-head-watch", daemon=True).start()
 
     def _start_supervisor(self) -> Any:
         actor = (
@@ -130,9 +151,10 @@ class RayRuntime:
         """See the protocol. Where the supervisor is gone, says that the session failed, and why."""
         try:
             snapshot: Snapshot = self._ask("snapshot", cursor)
-            return snapshot
         except TrainingError as error:
-            return Snapshot("stopped" if self._stopped else "failed", cursor, {"failure": str(error)})
+            return Snapshot("failed", cursor, {**self._status, "workers_alive": 0, "failure": str(error)})
+        self._status = snapshot.status
+        return snapshot
 
     def edit(self, key: str, value: Any) -> Edit:
         """See the protocol."""
@@ -174,6 +196,8 @@ class RayRuntime:
 
     def wait(self, timeout: float) -> bool:
         """See the protocol."""
+        if self._headless:
+            return True
         return bool(call(self._living().wait.remote(timeout), timeout + QUICK, "the supervisor"))
 
     def stop(self, timeout: float) -> None:
@@ -181,9 +205,10 @@ class RayRuntime:
         if self._stopped:
             return
         self._stopped = True
+        self._ended.set()
         deadline = time.monotonic() + timeout
         try:
-            if self._supervisor is not None:
+            if self._supervisor is not None and not self._headless:
                 self._stop_supervisor(timeout * 0.8)
         finally:
             if self._connected:
@@ -205,7 +230,16 @@ class RayRuntime:
             raise SessionStateError("the runtime is not running; start_rollout() comes first, and nothing after stop()")
         return self._supervisor
 
+    @property
+    def _headless(self) -> bool:
+        return self._record is not None and not self._record.alive
+
     def _ask(self, method: str, *arguments: Any) -> Any:
+        if self._headless:
+            raise TrainingError(
+                f"the Ray head of session {self.spec.session!r} is gone, and its processes with it. Go on from the "
+                f"last checkpoint with load_config(..., resume={self.spec.session!r})."
+            )
         return call(getattr(self._living(), method).remote(*arguments), what="the supervisor")
 
     @property
@@ -218,6 +252,8 @@ class RayRuntime:
         """A runtime for a session that runs already. ``connected``: its end shall disconnect this process from Ray."""
         runtime = cls(call(supervisor.spec.remote(), what="the supervisor"))
         runtime._supervisor, runtime._record, runtime._connected = supervisor, record, connected
+        if record is not None:
+            runtime._watch_head()
         return runtime
 
 
@@ -245,12 +281,3 @@ def attach(session: str, run_root: str | Path, address: str | None = None) -> Ra
         if connected:
             ray.shutdown()
         raise
-
-
-def _prepare_run(spec: RuntimeSpec) -> RunDirectory:
-    """The run directory with the configuration in it."""
-    run = RunDirectory.create(spec.run_root, spec.session, exist_ok=True)
-    for name, text in spec.config.files().items():
-        (run.path / name).write_text(text, encoding="utf-8")
-    run.whole_config.write_text(spec.config.whole_config, encoding="utf-8")
-    return run

@@ -112,7 +112,7 @@ class RolloutManager:
                 max_concurrency=8,
                 max_restarts=0,  # the manager replaces a worker itself: a new one needs the weights first
             )
-            .remote(self._spec, index, self._buffer, self._supervisor)
+            .remote(self._spec, index, deaths, self._buffer, self._supervisor)
         )
         if self._weights is not None:
             actor.set_weights.remote([self._weights])

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import ray
 
-from minestudio_nb.config import Resources, redact
+from minestudio_nb.config import Resources
 from minestudio_nb.config.planning import chosen_schedule
 from minestudio_nb.contracts.control import ControlOrder, Edit, EditStatus
 from minestudio_nb.contracts.specs import EnvSpec
@@ -27,12 +27,12 @@ from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime.base import Cursor, Phase, RuntimeSpec, Snapshot
 from minestudio_nb.runtime.buffer_actor import ReplayBufferActor
 from minestudio_nb.runtime.calls import PUBLISH_SECONDS, call
+from minestudio_nb.runtime.common import session_exporters, session_status
 from minestudio_nb.runtime.controls import Controls
 from minestudio_nb.runtime.names import NAMESPACE, actor_name
 from minestudio_nb.runtime.rollout_manager import RolloutManager
 from minestudio_nb.runtime.training import TrainerRun
-from minestudio_nb.telemetry import Hub, ProcessTrees, make_exporters
-from minestudio_nb.telemetry.exporters import Exporter
+from minestudio_nb.telemetry import Hub, ProcessTrees
 
 __all__ = ["CONCURRENCY", "Supervisor"]
 
@@ -60,7 +60,7 @@ class Supervisor:
         #   rollout workers, buffer, trainer --numbers, events--> hub --> sessions;  sessions --> controls --> trainer
         self._processes = ProcessTrees([os.getpid() if root_pid is None else root_pid])
         window = config.rollout_config.episode_statistics_config.window
-        self._hub = Hub.reload(run, _exporters(spec, run), self._processes, window)
+        self._hub = Hub.reload(run, session_exporters(spec, run), self._processes, window)
         self._controls = Controls()
         self._buffer = (
             ray.remote(ReplayBufferActor)
@@ -240,18 +240,11 @@ class Supervisor:
             return "paused" if self._phase == "training" and self._controls.paused else self._phase
 
     def _status(self) -> dict[str, Any]:
-        last: Mapping[str, Any] = self._hub.last_point() or {}
-        config = self._spec.config.config
-        edited = {edit.key: edit.value for edit in self._controls.edits() if edit.status == "applied"}
         return {
-            "iteration": last.get("iteration", 0),
-            "num_iterations": edited.get("train_config.num_iterations", config.train_config.num_iterations),
-            "env_steps": self._hub.env_steps,
+            **session_status(self._spec.config.config, self._hub, self._controls.edits()),
             "policy_version": self._version,
             "workers_alive": self._rollout.alive(),
             "workers": self._rollout.count,
-            "unread_fragments": int(last.get("values", {}).get("buffer/unread_fragments", 0)),
-            "revision": len(self._controls.edits()),
             "started_at": self._started_at,
             "stop_reason": self._stop_reason,
             "failure": self._failure,
@@ -279,16 +272,3 @@ class Supervisor:
         self._over.set()
         self._controls.stop()
         self._buffer.close.remote(cause)
-
-
-def _exporters(spec: RuntimeSpec, run: RunDirectory) -> list[Exporter]:
-    config = spec.config.config
-    logger = config.logger_config
-    return make_exporters(
-        run.path,
-        logger.name or spec.session,
-        tensorboard=logger.tensorboard,
-        wandb=logger.wandb,
-        project=logger.project,
-        config=redact(config.to_dict()),
-    )

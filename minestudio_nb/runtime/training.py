@@ -132,10 +132,6 @@ class TrainerRun:
 
     def _fit(self, env_spec: EnvSpec, resume: str | None) -> str | None:
         """One attempt; None when it ended by itself, else one line about the process that died."""
-        from minestudio_nb.runtime.train_loop import (
-            TrainJob,
-        )  # imports torch, which a session that only rolls out lacks
-
         os.environ.update(RAY_TRAIN_SETTINGS)
         first_version = self._newest_version() + 1 if self._attempts else 0
         job = TrainJob(self._spec, env_spec, self._buffer, self._supervisor, resume, first_version)

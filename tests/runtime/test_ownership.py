@@ -6,6 +6,7 @@ a mark in their environment that everything a driver starts inherits.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -138,3 +139,54 @@ say("stopped")
     finally:
         for process in processes_started_for("own-detached"):
             process.kill()
+
+
+@pytest.mark.full
+def test_a_killed_head_takes_everything_along_and_the_session_says_so(tmp_path: Path) -> None:
+    code = """
+import os, signal
+runtime = start("headless")
+until_point(runtime, 1)
+say("ready")
+sys.stdin.readline()
+snapshot = runtime.snapshot(Cursor())
+say("phase", snapshot.phase, " ".join(snapshot.status["failure"].split()))
+runtime.stop(30.0)
+say("stopped")
+sys.stdin.readline()
+"""
+    driver = start_driver(PRELUDE + code, "own-head", tmp_path)
+    assert driver.stdin is not None
+    try:
+        said(driver, "ready")
+        os.kill(ClusterRecord.read(tmp_path / "headless" / "cluster.json").pid, signal.SIGKILL)
+        eventually(lambda: none_left("own-head", but=driver.pid), 60.0, "the processes of a killed head")
+        driver.stdin.write("\n")
+        driver.stdin.flush()
+        phase = said(driver, "phase")
+        assert "failed" in phase and "resume=" in phase
+        said(driver, "stopped")
+        assert none_left("own-head", but=driver.pid)
+    finally:
+        kill(driver)
+
+
+@pytest.mark.full
+def test_strangers_are_refused(ray_cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+import os
+os.environ["RAY_AUTH_MODE"] = "disabled"
+import ray
+try:
+    ray.init(address=os.environ["MSNB_TEST_ADDRESS"], log_to_driver=False)
+    print("connected", flush=True)
+except Exception as error:
+    print("refused", type(error).__name__, flush=True)
+"""
+    monkeypatch.setenv("MSNB_TEST_ADDRESS", ray_cluster)
+    driver = start_driver(code, "own-stranger", tmp_path)
+    try:
+        out, _ = driver.communicate(timeout=120.0)
+        assert "refused" in out.splitlines()[-1], out
+    finally:
+        kill(driver)
