@@ -28,7 +28,7 @@ from minestudio_nb.config import check as check_config
 from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.environments.build import prepare_simulator
-from minestudio_nb.errors import ConfigError, MineStudioError, SessionStateError, TrainingError
+from minestudio_nb.errors import ConfigError, MineStudioError, RunError, SessionStateError, TrainingError
 from minestudio_nb.results import Goal, SessionStatus, StopReport
 from minestudio_nb.runs import RunDirectory, fresh_name
 from minestudio_nb.runtime import make_runtime
@@ -150,6 +150,7 @@ class OnlineSession:
         loaded = self._config()
         if self.name is None:
             self.name = fresh_name(self.run_root, loaded.name)
+        self._refuse_used_name(loaded)
         seconds = 2 * loaded.config.timeouts.start + 120 if timeout is None else timeout
         spec = RuntimeSpec(
             session=self.name,
@@ -511,6 +512,16 @@ class OnlineSession:
         self._points = list(history.points) or self._points
         self._events = list(history.events) or self._events
         self._episodes = list(history.episodes) or self._episodes
+
+    def _refuse_used_name(self, loaded: LoadedConfig) -> None:
+        """A run directory holds one run: it may be begun, or resumed from itself, but not begun twice."""
+        run = RunDirectory(self.run_root, str(self.name))
+        resume = loaded.config.train_config.resume
+        if run.metrics.exists() and not (resume and Path(resume).resolve().is_relative_to(run.path)):
+            raise RunError(
+                f"The run {run.name!r} exists already in {run.root}. Choose another name, go on with it by "
+                f"load_config(..., resume={run.name!r}), or delete {run.path}."
+            )
 
     def _safe_directory(self) -> Path | None:
         return None if self.name is None else self.run_root / self.name

@@ -111,14 +111,15 @@ def load_config(
     dirs = search_dirs(_directory(source))
     groups = [override for override in parsed if is_group(override, dirs)]
     draft = _read(source, groups)
-    apply_overrides(draft.tree, [override for override in parsed if override not in groups])
+    problems = apply_overrides(draft.tree, [override for override in parsed if override not in groups])
     for section, name, value in (("env_config", "simulator", simulator), ("policy_config", "name", policy)):
         if value is not None:
             OmegaConf.update(draft.tree, f"{section}.{name}", value, force_add=True)
     if policy is not None:
         OmegaConf.update(draft.tree, "policy_config.args", {}, merge=False, force_add=True)
     settings = _resolved(draft)
-    config, problems = parse_config(settings)
+    config, unreadable = parse_config(settings)
+    problems += unreadable
     _attach_generator_module(draft, config)
     problems += check(config, resources)
     problems += _generator_problems(draft, config)

@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from minestudio_nb.config.fields import Problem
 from minestudio_nb.config.schema import field_specs, unknown_key_hint
 from minestudio_nb.errors import ConfigError
 
@@ -46,12 +47,8 @@ def parse_overrides(lines: Sequence[str]) -> list[Override]:
     return parsed
 
 
-def apply_overrides(tree: DictConfig, overrides: Sequence[Override]) -> None:
-    """Apply ``overrides`` to ``tree`` in order, in place.
-
-    Raises:
-        ConfigError: all overrides that do not fit, with the nearest known key.
-    """
+def apply_overrides(tree: DictConfig, overrides: Sequence[Override]) -> list[Problem]:
+    """Apply ``overrides`` to ``tree`` in order, in place; returns those that do not fit, with the nearest known key."""
     problems = []
     for override in overrides:
         try:
@@ -59,9 +56,8 @@ def apply_overrides(tree: DictConfig, overrides: Sequence[Override]) -> None:
         except OmegaConfBaseException as error:
             text = str(error).strip().splitlines()[0]
         if text:
-            problems.append(f"{override.input_line}: {text}")
-    if problems:
-        raise ConfigError("Overrides do not fit the configuration.", problems)
+            problems.append(Problem(str(override.input_line), text, "Correct the override."))
+    return problems
 
 
 def _apply(tree: DictConfig, override: Override) -> str | None:

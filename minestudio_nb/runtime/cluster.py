@@ -12,10 +12,12 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -215,7 +217,7 @@ def connect(address: str, token_path: str | None = None) -> bool:
         )
     _adopt_token(token_path)
     try:
-        with _quiet_ray():
+        with _quiet_ray(), _signals_kept():
             ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
         raise ResourceError(
@@ -295,6 +297,19 @@ def _read_line(process: subprocess.Popen[bytes], timeout: float) -> bytes:
 
 def _tail(path: Path, lines: int = 15) -> str:
     return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Puts this process's handler of SIGTERM back, which Ray replaces by one that aborts."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers, and Ray sets none elsewhere
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler if handler is not None else signal.SIG_DFL)
 
 
 @contextmanager

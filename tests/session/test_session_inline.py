@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 
 from minestudio_nb import OnlineSession
-from minestudio_nb.errors import ConfigError, EnvStartError, SessionStateError, TrainingError
+from minestudio_nb.errors import ConfigError, EnvStartError, RunError, SessionStateError, TrainingError
 from minestudio_nb.trainer import CheckpointStore
 from tests.support.counting_env import CountingEnv
 
 SMALL = {
     "schedule": "alternate",
-    "rollout_config": {"num_rollout_workers": 2, "fragment_length": 8, "worker_config": {"num_envs": 2}},
+    "rollout_config": {
+        "num_rollout_workers": 2,
+        "fragment_length": 8,
+        "worker_config": {"num_envs": 2, "execution": "in_worker"},
+    },
     "train_config": {
         "batch_size_per_gpu": 2,
         "batches_per_iteration": 2,
@@ -226,8 +230,7 @@ class _Crashing(gymnasium.Env):
 
 
 def test_a_crash_loop_fails_the_session_with_its_cause(tmp_path):
-    inside = ["rollout_config.worker_config.execution=in_worker"]
-    session = session_of(tmp_path, small(_Crashing, num_iterations=10_000), overrides=inside)
+    session = session_of(tmp_path, small(_Crashing, num_iterations=10_000))
     session.start_rollout()
     session.start_trainer()
     with pytest.raises(TrainingError, match="the world ended"):
@@ -299,6 +302,16 @@ def test_the_resumed_test_would_notice_another_seed(tmp_path):
     session.stop()
     one, two = _weights(tmp_path, "one"), _weights(tmp_path, "two")
     assert any(not tensor.equal(two[name]) for name, tensor in one.items())
+
+
+def test_a_run_goes_on_in_its_own_directory_only_when_resumed(tmp_path):
+    _run_counting(tmp_path, "grows", 2)
+    with pytest.raises(RunError, match=r"exists already.*resume='grows'"):
+        _run_counting(tmp_path, "grows", 4)
+    _run_counting(tmp_path, "grows", 4, resume="grows")
+    rows = [json.loads(line) for line in (tmp_path / "grows" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["iteration"] for row in rows] == [1, 2, 3, 4]
+    assert [row["env_steps"] for row in rows] == [32, 64, 96, 128]
 
 
 def test_after_a_stop_the_same_object_takes_another_run(tmp_path):
