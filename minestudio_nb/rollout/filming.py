@@ -63,7 +63,7 @@ def store_episode(directory: Path, episode: RecordedEpisode, summary: EpisodeSum
     """
     directory.mkdir(parents=True, exist_ok=True)
     where = f"w{summary.stream.worker}e{summary.stream.env}"
-    task = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in summary.task)[:40]
+    task = "".join(letter if letter.isalnum() or letter in "_-" else "-" for letter in summary.task)[:40]
     stem = directory / f"{task}-v{summary.version}-{where}-{int(summary.finished_at * 1000)}"
     if episode.trace is not None:
         stem.with_suffix(".npz").write_bytes(episode.trace.to_bytes())

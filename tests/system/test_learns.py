@@ -1,0 +1,49 @@
+"""The whole system learns: the proof that its parts are put together rightly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from minestudio_nb import OnlineSession, run
+
+
+def play_cartpole(tmp_path: Path, seed: int, *overrides: str) -> tuple[float, int]:
+    """Trains the shipped configuration inline; mean return of 20 held-out greedy episodes, and steps taken."""
+    with OnlineSession(f"cartpole-{seed}", runtime="inline", run_root=tmp_path) as session:
+        seeds = [f"train_config.seed={seed}", f"rollout_config.worker_config.seed={seed}"]
+        session.load_config("cartpole", [*seeds, *overrides])
+        session.start_rollout()
+        session.start_trainer()
+        status = session.wait(timeout=900)
+        return session.evaluate(20).mean_return, status.env_steps
+
+
+def test_cartpole_learns_in_a_minute(tmp_path: Path) -> None:
+    """A random policy stays below 30; with wrong signs or mixed-up fragments it never gets to 150."""
+    mean_return, steps = play_cartpole(tmp_path, 0, "train_config.max_env_steps=20000")
+    assert mean_return >= 150
+    assert steps <= 20_000 + 256
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_cartpole_is_solved_within_150k_steps(tmp_path: Path, seed: int) -> None:
+    mean_return, steps = play_cartpole(tmp_path, seed)
+    assert mean_return >= 475
+    assert steps <= 150_000
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+def test_the_demo_learns_on_ray(tmp_path: Path) -> None:
+    status = run.main(["chop_tree", "--run-root", str(tmp_path), "--name", "demo", "--report"])
+    assert status == 0
+    summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
+    assert summary["learned"] and summary["env_steps"] <= 250_000
+    assert summary["return_random"] < 0.6 and summary["return_final"] > 1.5
+    for name in ("report.html", "curves.png", "before.mp4", "after.mp4"):
+        assert (tmp_path / "demo" / name).stat().st_size > 10_000, name
