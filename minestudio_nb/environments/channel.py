@@ -1,7 +1,12 @@
-"""Messages between a rollout worker and an environment's process, with as few system calls per step as there can be."""
+"""Messages between a rollout worker and an environment's process, with as few system calls per step as there can be.
+
+A worker wakes an environment by a bell (Linux's eventfd) rather than by its socket: a write to a socket tells the
+scheduler that the writer is about to sleep, which moves the environment onto the worker's processor and the worker off.
+"""
 
 from __future__ import annotations
 
+import os
 import pickle
 import select
 import socket
@@ -15,17 +20,22 @@ STEP = b"s"
 _OBJECT = b"o"
 _LENGTH = struct.Struct("!Q")
 _CHUNK = 1 << 20
+_RING_STEP = 1
+_RING_OBJECT = 1 << 32
 
 
 class Channel:
     """Either :data:`STEP` or a pickled object at a time, over one end of a stream socket pair.
 
     Both ends are this package's own processes, so that unpickling what comes is safe. Methods raise EOFError or OSError
-    once the other end is gone.
+    once the other end is gone. ``rings`` and ``listens`` are eventfd descriptors: this end rings one whenever it has
+    sent something, or waits for the other's; it closes what it rings.
     """
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, rings: int | None = None, listens: int | None = None) -> None:
         self._socket = end
+        self._rings = rings
+        self._listens = listens
 
     def fileno(self) -> int:
         """For selectors."""
@@ -33,15 +43,22 @@ class Channel:
 
     def send_step(self) -> None:
         """Sends :data:`STEP`."""
-        self._socket.send(STEP)
+        if self._rings is None:
+            self._socket.send(STEP)
+        else:
+            os.eventfd_write(self._rings, _RING_STEP)
 
     def send(self, message: Any) -> None:
         """Sends a picklable object."""
         payload = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
         self._socket.sendall(_OBJECT + _LENGTH.pack(len(payload)) + payload)
+        if self._rings is not None:
+            os.eventfd_write(self._rings, _RING_OBJECT)
 
     def receive(self) -> Any:
         """The next message: None for :data:`STEP`, else the object. Waits for it."""
+        if self._listens is not None and os.eventfd_read(self._listens) == _RING_STEP:
+            return None
         kind = self._socket.recv(1)
         if kind == STEP:
             return None
@@ -57,6 +74,9 @@ class Channel:
     def close(self) -> None:
         """Closes this end."""
         self._socket.close()
+        if self._rings is not None:
+            os.close(self._rings)
+            self._rings = None
 
     def _exactly(self, count: int) -> bytearray:
         data = bytearray()

@@ -1,4 +1,4 @@
-"""The process that holds one environment: ``python -m minestudio_nb.environments.entry SOCKET MEMORY PARENT``.
+"""The process that holds one environment: ``python -m minestudio_nb.environments.entry SOCKET BELL MEMORY PARENT``.
 
 It talks with its rollout worker over a socket and shows observations in shared memory. Objects on the
 socket are tuples whose first item says what they are.
@@ -88,10 +88,10 @@ def _loop(channel: Channel, slot: EnvSlot) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Entry of the process; the arguments are two inherited file descriptors and the parent's process id."""
-    channel, memory, parent = (int(argument) for argument in arguments)
+    """Entry of the process; the arguments are inherited file descriptors (-1: no bell) and the parent's process id."""
+    channel, bell, memory, parent = (int(argument) for argument in arguments)
     die_with_parent(parent)
-    serve(Channel(socket.socket(fileno=channel)), memory)
+    serve(Channel(socket.socket(fileno=channel), listens=bell if bell >= 0 else None), memory)
 
 
 if __name__ == "__main__":

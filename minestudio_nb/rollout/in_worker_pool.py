@@ -75,9 +75,9 @@ class InWorkerPool:
             if end is not None:
                 self._outcome.ends[index] = end
 
-    def collect(self, limit: int, timeout: float) -> Outcome:
+    def collect(self, limit: int, timeout: float, linger: float = 0.0) -> Outcome:
         """What the last submit brought, and restarts that are due; waits for one only when there is nothing else."""
-        del limit  # all of them stepped in this thread already
+        del limit, linger  # all of them stepped in this thread already
         if self._down:
             if not self._outcome:
                 self._stop.wait(min(timeout, max(0.0, min(self._down.values()) - time.monotonic())))

@@ -82,8 +82,11 @@ class EnvPool(Protocol):
     def submit(self, ids: npt.NDArray[np.intp], actions: npt.NDArray[np.int64]) -> None:
         """Tells environments ``ids`` to step with ``actions`` ``(len(ids), K)``."""
 
-    def collect(self, limit: int, timeout: float) -> Outcome:
+    def collect(self, limit: int, timeout: float, linger: float = 0.0) -> Outcome:
         """What came back, of at most ``limit`` environments; waits up to ``timeout`` seconds for the first.
+
+        It waits up to ``linger`` seconds more while fewer than ``limit`` are there and others may come: environments
+        that were told to step together answer almost together, and one batch of two costs less than two of one.
 
         Raises:
             CrashLoopError: an environment failed too often.

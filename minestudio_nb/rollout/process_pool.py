@@ -125,6 +125,10 @@ class ProcessPool:
         busy = sum(member.state != "ready" for member in self._members)
         return busy + len(self._answered) + bool(self._events)
 
+    @property
+    def _stepping(self) -> bool:
+        return any(member.state == "stepping" for member in self._members)
+
     def submit(self, ids: npt.NDArray[np.intp], actions: npt.NDArray[np.int64]) -> None:
         """Wakes environments ``ids``."""
         self.arrays.actions[ids] = actions
@@ -139,9 +143,16 @@ class ProcessPool:
             except OSError:
                 self._fail(member, member.process.describe_death())
 
-    def collect(self, limit: int, timeout: float) -> Outcome:
+    def collect(self, limit: int, timeout: float, linger: float = 0.0) -> Outcome:
         """See :class:`EnvPool`. Answers beyond ``limit`` are kept, first come first served."""
         self._look(0.0 if self._answered or self._events else timeout)
+        if linger and self._answered:
+            until = time.monotonic() + linger
+            while len(self._answered) < limit and not self._events and self._stepping:
+                left = until - time.monotonic()
+                if left <= 0:
+                    break
+                self._look(left)
         outcome, self._events = self._events, Outcome()
         while self._answered and len(outcome.stepped) < limit:
             index = self._answered.popleft().index

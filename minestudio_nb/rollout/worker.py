@@ -36,6 +36,12 @@ UNPUBLISHED = -1
 LOOK_SECONDS = 0.5
 """How often a worker whose environments are all busy looks whether it shall stop."""
 
+LINGER_SHARE, LINGER_AT_LEAST, LINGER_AT_MOST = 0.5, 0.0005, 0.002
+"""How long a batch that is not full waits for more: this share of the time that a batch takes, within these seconds.
+
+Timers count in milliseconds, so that a shorter wait than half of one would cost more than it brings.
+"""
+
 REPORT_SECONDS = 1.0
 """How often numbers are sent while a round lasts longer than that."""
 
@@ -87,6 +93,8 @@ class RolloutWorker:
         """Metrics since the last report; all of them are sums."""
         self._episodes: list[EpisodeSummary] = []
         self._reported_at = time.monotonic()
+        self._inference = 0.0
+        """Seconds that one batch takes in the policy, as a running mean."""
         self._asked = False
         """Whether the sink has said that there is no credit for now."""
 
@@ -260,11 +268,13 @@ class RolloutWorker:
             self._take_weights()
             actions = self._act(chosen)
             acted = time.perf_counter()
+            self._inference += 0.05 * (acted - began - self._inference)
             self._add("rollout/inference_seconds", acted - began)
             began = acted
             pool.submit(chosen, actions)
         waiting = LOOK_SECONDS if pool.running else 0.0
-        outcome = pool.collect(self._limit, waiting)
+        linger = min(LINGER_AT_MOST, LINGER_SHARE * self._inference)
+        outcome = pool.collect(self._limit, waiting, linger if linger >= LINGER_AT_LEAST else 0.0)
         self._add("rollout/env_seconds", time.perf_counter() - began)
         self._absorb(outcome)
         if time.monotonic() - self._reported_at > REPORT_SECONDS:
