@@ -20,7 +20,7 @@ Severity = Literal["info", "warning", "error"]
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """One metric: its unit, how values of one iteration become one point, what it means, what a bad value looks like."""
+    """One metric: its unit, how values of one iteration become one point, what it means and what bad looks like."""
 
     name: str
     unit: str

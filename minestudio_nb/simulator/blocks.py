@@ -89,9 +89,7 @@ def _leaves(name: str) -> Block:
 
 
 def _fluid(name: str, light: int = 0) -> Block:
-    return Block(
-        name, UNBREAKABLE, drop="", solid=False, opaque=False, liquid=True, replaceable=True, light=light
-    )
+    return Block(name, UNBREAKABLE, drop="", solid=False, opaque=False, liquid=True, replaceable=True, light=light)
 
 
 BLOCKS: Final[tuple[Block, ...]] = (
@@ -381,9 +379,7 @@ CUTOUT: Final = _block_array(np.bool_, False, "cutout")
 CROSS: Final = _block_array(np.bool_, False, "cross")
 REPLACEABLE: Final = _block_array(np.bool_, False, "replaceable")  # a block can be placed into it
 LIGHT: Final = _block_array(np.int8, 0, "light")
-TARGETABLE: Final = _frozen(
-    ~LIQUID & (np.arange(256) > AIR) & (np.arange(256) < NUM_BLOCKS)
-)  # what a click can hit
+TARGETABLE: Final = _frozen(~LIQUID & (np.arange(256) > AIR) & (np.arange(256) < NUM_BLOCKS))  # what a click can hit
 DROP_ITEM: Final = _drop_items()  # item id, -1 for nothing
 DROP_MIN: Final = _drop_counts(0)
 DROP_MAX: Final = _drop_counts(1)
