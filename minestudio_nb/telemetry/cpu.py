@@ -65,12 +65,16 @@ class ProcessTrees:
             return ResourceUse(sum(self._known.values()), memory, len(self._processes))
 
     def _find_descendants(self) -> None:
-        for process in list(self._processes.values()):
+        found: set[tuple[int, float]] = set()
+        for key, process in list(self._processes.items()):
+            if key in found:  # with its descendants; each look for some reads about every process of the machine
+                continue
             try:
                 children = [(child.pid, child.create_time(), child) for child in process.children(recursive=True)]
             except psutil.Error:
                 continue
             for pid, created, child in children:
+                found.add((pid, created))
                 self._processes.setdefault((pid, created), child)
                 self._known.setdefault((pid, created), 0.0)
 
