@@ -52,7 +52,7 @@ def find_config(name: str) -> Path:
     listing = ", ".join(sorted(known))
     places = " and ".join(str(path) for path in search_dirs())
     raise ConfigError(
-        f"There is no configuration {name!r}{nearest_hint(name, known)} "
+        f"There is no configuration {name!r}{nearest_hint(name, known) or '.'} "
         f"Known in {places}: {listing}. A path to a .yaml or .py file works too."
     )
 

@@ -235,6 +235,8 @@ def _replace_generators(draft: _Draft, functions: Mapping[str, Generator]) -> No
     if ENV_FUNCTION in functions and isinstance(tree.get("env_config"), DictConfig):
         for name in [str(name) for name in tree.env_config if name not in BESIDE_GENERATOR]:
             del tree.env_config[name]
+        if tree.env_config.get("simulator") == "gymnasium":  # beside a function it would ask for an id
+            del tree.env_config["simulator"]
 
 
 def _functions(namespace: Mapping[str, Any]) -> dict[str, Generator]:

@@ -46,7 +46,10 @@ class Exporter(Protocol):
 
 
 class ExporterThread:
-    """Hands points and events to exporters from a thread of its own; ``report`` receives an event for each failure."""
+    """Hands points and events to exporters from a thread of its own; ``report`` receives an event for each failure.
+
+    Nothing is opened before :meth:`start`, since a failure is reported to an owner that must be complete by then.
+    """
 
     def __init__(self, exporters: Iterable[Exporter], report: Callable[[Event], None]) -> None:
         self._exporters = list(exporters)
@@ -55,6 +58,9 @@ class ExporterThread:
         self._full = False
         self._closed = False
         self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Opens the exporters, on the thread."""
         if self._exporters:
             self._thread = threading.Thread(target=self._run, name="telemetry-exporters", daemon=True)
             self._thread.start()

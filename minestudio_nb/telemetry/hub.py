@@ -118,6 +118,7 @@ class Hub:
             paths = {"metrics": files.metrics, "events": files.events, "episodes": files.episodes}
             self._files = {name: JsonLinesFile(path) for name, path in paths.items()}
         self._exporters = ExporterThread(exporters, self.event)
+        self._exporters.start()
 
     @classmethod
     def reload(
@@ -139,7 +140,8 @@ class Hub:
             hub._window.append(_number(episode.get("episode_return")))
         if history.points:
             hub._env_steps = int(history.points[-1]["env_steps"])
-        hub._exporters = ExporterThread(exporters, hub.event)  # last: their events come after the history
+        hub._exporters = ExporterThread(exporters, hub.event)
+        hub._exporters.start()  # last: their events come after the history
         return hub
 
     # The sink: what the parts of the system call.
