@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import ray
 
-from minestudio_nb.contracts.fragments import Fragment
+from minestudio_nb.contracts.fragments import Fragment, FragmentMeta
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.weights import WeightsPackage
 from minestudio_nb.errors import EnvStartError
@@ -24,8 +24,8 @@ from minestudio_nb.runtime.common import FilmCrew, recordings_directory
 
 __all__ = ["RemoteSink", "RolloutWorkerWrapper", "WeightsSlot"]
 
-ENTRIES_ON_THE_WAY = 16
-"""Fragments whose entry in the buffer a worker does not wait for: a round of its environments."""
+ENTRIES_ON_THE_WAY = 2
+"""Calls that enter fragments in the buffer and that a worker does not wait for."""
 FILMS_SECONDS = 30.0
 """How long a worker that stops waits for videos that are being made."""
 ACQUIRE_SECONDS = 10.0
@@ -58,10 +58,13 @@ class RemoteSink:
         self._worker = worker
         self._life = life
         self._stopped = threading.Event()
-        self._added: deque[Any] = deque()
+        self._finished: list[tuple[FragmentMeta, Any]] = []
+        """Fragments that the buffer has not been told of yet, with their references."""
+        self._entries: deque[Any] = deque()
 
     def acquire(self, count: int, wait: bool = True) -> int:
         """See the protocol."""
+        self._enter()
         while not self._stopped.is_set():
             asked = self._buffer.acquire.remote(self._worker, self._life, count, ACQUIRE_SECONDS if wait else 0.0)
             granted: int | None = call(asked, ACQUIRE_SECONDS + QUICK, "the replay buffer")
@@ -72,14 +75,23 @@ class RemoteSink:
         return 0
 
     def put(self, fragment: Fragment) -> None:
-        """See the protocol. Waits for an earlier fragment's entry, so that an error shows and no queue grows."""
-        reference = ray.put(fragment)
-        self._added.append(self._buffer.add.remote(self._life, fragment.meta(-1), [reference]))
-        if len(self._added) > ENTRIES_ON_THE_WAY:
-            call(self._added.popleft(), what="the replay buffer")
+        """See the protocol. The buffer hears of it with the question for credit that follows: environments mostly
+        finish together, and each call costs CPU time on both sides."""
+        self._finished.append((fragment.meta(-1), ray.put(fragment)))
+
+    def _enter(self) -> None:
+        """Tells the buffer of finished fragments. Waits for an earlier call, so that errors show and no queue grows."""
+        if not self._finished:
+            return
+        metas, references = zip(*self._finished, strict=True)
+        self._finished = []
+        self._entries.append(self._buffer.add.remote(self._life, metas, list(references)))
+        if len(self._entries) > ENTRIES_ON_THE_WAY:
+            call(self._entries.popleft(), what="the replay buffer")
 
     def release(self, count: int) -> None:
         """See the protocol."""
+        self._enter()
         call(self._buffer.release.remote(self._worker, count), what="the replay buffer")
 
     def stop(self) -> None:

@@ -58,11 +58,11 @@ class ReplayBufferActor:
         await self._tell()
         return before - self._core.stats().outstanding
 
-    async def add(self, life: int, meta: FragmentMeta, reference: list[Any]) -> None:
-        """A finished fragment; the number in ``meta`` does not count, the buffer gives its own."""
-        if not self._lives_still(meta.stream.worker, life):
-            return
-        self._core.add(meta.stream, meta.index, meta.version, meta.length, meta.nbytes, reference, meta.task)
+    async def add(self, life: int, metas: Sequence[FragmentMeta], references: Sequence[Any]) -> None:
+        """Finished fragments of one worker; the numbers in ``metas`` do not count, the buffer gives its own."""
+        for meta, reference in zip(metas, references, strict=True):
+            if self._lives_still(meta.stream.worker, life):
+                self._core.add(meta.stream, meta.index, meta.version, meta.length, meta.nbytes, [reference], meta.task)
         await self._tell()
 
     # The trainer.
