@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
+from minestudio_nb.config import Resources, check, load_config, plan
 from minestudio_nb.errors import ConfigError, EnvError, MineStudioError, ResourceError, RunError
 from minestudio_nb.session import OnlineSession
 from minestudio_nb.widgets.terminal import TerminalDisplay
@@ -40,13 +41,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status."""
     options = _parser().parse_intermixed_args(arguments)
     display = TerminalDisplay(sys.stdout)
-    session = OnlineSession(
-        options.name,
-        address=options.address,
-        runtime=options.runtime,
-        run_root=options.run_root,
-        detached=options.detach,
-    )
+    try:
+        if options.plan:
+            return _show_plan(options, display)
+        session = OnlineSession(
+            options.name,
+            address=options.address,
+            runtime=options.runtime,
+            run_root=options.run_root,
+            detached=options.detach,
+        )
+    except ConfigError as error:
+        display.line(f"ConfigError: {error}")
+        return 2
     with _signals_raise() as ignore_signals:
         try:
             return _run(session, options, display)
@@ -89,11 +96,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _show_plan(options: argparse.Namespace, display: TerminalDisplay) -> int:
+    """Shows the plan, and then what this machine lacks for it; status 2 if that is so."""
+    loaded = load_config(options.config, options.overrides)
+    elsewhere = options.address is not None
+    resources = Resources.detect()
+    display.line(str(plan(loaded.config, resources, env=loaded.env, policy=loaded.policy, elsewhere=elsewhere)))
+    problems = [] if elsewhere else check(loaded.config, resources, own_env=loaded.env.kind != "env_config")
+    for problem in problems:
+        display.line(f"{problem.severity}: {problem}")
+    return 2 if any(problem.severity == "error" for problem in problems) else 0
+
+
 def _run(session: OnlineSession, options: argparse.Namespace, display: TerminalDisplay) -> int:
-    plan = session.load_config(options.config, options.overrides, resume=options.resume)
-    display.line(str(plan))
-    if options.plan:
-        return 0
+    display.line(str(session.load_config(options.config, options.overrides, resume=options.resume)))
     if options.replace and options.name is not None:
         _remove_earlier(session, options.name)
     began = time.time()

@@ -23,8 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from minestudio_nb.config import LoadedConfig, Plan, Resources, field_specs, load_config, plan, require
-from minestudio_nb.config import check as check_config
+from minestudio_nb.config import LoadedConfig, Plan, Resources, field_specs, load_config, plan
 from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.environments.build import prepare_simulator
@@ -125,15 +124,14 @@ class OnlineSession:
         edits = list(overrides)
         if resume is not None:
             edits.append(f"train_config.resume='{self._resume_path(resume)}'")
-        loaded = load_config(source, edits, simulator=simulator, policy=policy)
-        resources = Resources.detect()
-        require(check_config(loaded.config, resources))
+        resources = Resources.detect() if self._address is None else None  # a cluster is asked when it is there
+        loaded = load_config(source, edits, simulator=simulator, policy=policy, resources=resources)
         with self._lock:
             if self._state in ("STOPPED", "FAILED"):
                 self._forget_run()
             self._loaded = loaded
             self._set_state("CONFIGURED")
-        return plan(loaded.config, resources)
+        return plan(loaded.config, resources, env=loaded.env, policy=loaded.policy, elsewhere=self._address is not None)
 
     def start_rollout(self, timeout: float | None = None) -> SessionStatus:
         """Starts workers and environments; returns when every environment has shown its first frame.

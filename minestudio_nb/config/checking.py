@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from minestudio_nb.config.fields import Problem
 from minestudio_nb.config.resources import Resources
 from minestudio_nb.config.schema import OnlineConfig, field_specs, parse_config
+from minestudio_nb.contracts.fields import nearest_hint
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.errors import ConfigError
 
@@ -24,12 +25,15 @@ def check(
     env_spec: EnvSpec | None = None,
     observation_space: Any = None,
     action_space: Any = None,
+    own_env: bool = False,
 ) -> list[Problem]:
     """Every problem of ``config``, errors first.
 
     Plain settings are read first, so unknown keys and wrong types are among the problems. With ``resources``, what was
-    asked for is compared with what is there. With ``env_spec``, or with the environment's Gymnasium spaces, the policy
-    is compared with what it will see and do. An empty list means that nothing speaks against starting.
+    asked for is compared with what is there, and a Gymnasium id is built once to see its spaces. With ``env_spec``, or
+    with the environment's Gymnasium spaces, the policy is compared with what it will see and do. ``own_env`` says that
+    a function builds the environment, so that ``obs_size`` is a guess. An empty list means that nothing speaks against
+    starting.
     """
     problems: list[Problem] = []
     if not isinstance(config, OnlineConfig):
@@ -38,6 +42,7 @@ def check(
         _iteration_sizes,
         _rollout_sizes,
         _age_of_fragments,
+        _room_to_run_ahead,
         _intervals,
         _devices,
         _environment,
@@ -48,7 +53,9 @@ def check(
     if resources is not None:
         problems += _gpus(config, resources)
         problems += _cpus(config, resources)
-        problems += _memory(config, resources, env_spec.obs.nbytes if env_spec else None)
+        problems += _memory(config, resources, env_spec.obs.nbytes if env_spec else None, guessed=own_env)
+        if observation_space is None and action_space is None and env_spec is None:
+            problems += _registered_id(config)
     if env_spec is not None:
         problems += _policy_fits(config, env_spec)
     if observation_space is not None:
@@ -143,6 +150,19 @@ def _age_of_fragments(config: OnlineConfig) -> Iterator[Problem]:
         yield Problem("rollout_config.replay_buffer_config.max_reuse", text, fix, "warning")
 
 
+def _room_to_run_ahead(config: OnlineConfig) -> Iterator[Problem]:
+    needed = (1 + config.lead) * config.fragments_per_iteration
+    if config.schedule != "alternate" and config.fragments_per_iteration <= config.buffer_fragments < needed:
+        text = (
+            f"while {config.fragments_per_iteration} fragments are trained on, workers may be {config.lead} iterations "
+            f"ahead: (1 + {config.lead}) x {config.fragments_per_iteration} = {needed} fragments, the buffer holds "
+            f"{config.buffer_fragments}, so unread ones may be dropped"
+        )
+        chunks = -(-needed // config.rollout_config.replay_buffer_config.fragments_per_chunk)
+        fix = f"Use max_chunks={chunks} or more, or schedule=alternate."
+        yield Problem("rollout_config.replay_buffer_config.max_chunks", text, fix, "warning")
+
+
 def _intervals(config: OnlineConfig) -> Iterator[Problem]:
     train = config.train_config
     if train.keep_interval % train.save_interval:
@@ -174,6 +194,25 @@ def _environment(config: OnlineConfig) -> Iterator[Problem]:
     if env.simulator != "gymnasium" and env.id:
         text = f"only simulator gymnasium takes an id, simulator {env.simulator} came with id {env.id!r}"
         yield Problem("env_config.id", text, "Use env_config.simulator=gymnasium, or remove the id.")
+
+
+def _registered_id(config: OnlineConfig) -> Iterator[Problem]:
+    """Builds the environment of a Gymnasium id, which are cheap, where it will run in this interpreter."""
+    env = config.env_config
+    if env.simulator != "gymnasium" or not env.id or env.python:
+        return
+    import gymnasium
+
+    try:
+        made = gymnasium.make(env.id, disable_env_checker=True, **env.kwargs)
+    except Exception as error:  # noqa: BLE001 - what a registered constructor raises is its own affair
+        hint = nearest_hint(env.id, gymnasium.registry)
+        text = f"{env.id} cannot be built: {type(error).__name__}: {str(error).rstrip('.')}{hint}"
+        yield Problem("env_config.id", text, "Correct the id or env_config.kwargs, or install what it needs.")
+        return
+    yield from _observation_space(made.observation_space)
+    yield from _action_space(made.action_space)
+    made.close()
 
 
 def _inert_settings(config: OnlineConfig) -> Iterator[Problem]:
@@ -219,7 +258,7 @@ def _cpus(config: OnlineConfig, resources: Resources) -> Iterator[Problem]:
         yield Problem("schedule", text, "Use schedule=auto, which lets them take turns here.", "warning")
 
 
-def _memory(config: OnlineConfig, resources: Resources, obs_nbytes: int | None) -> Iterator[Problem]:
+def _memory(config: OnlineConfig, resources: Resources, obs_nbytes: int | None, guessed: bool) -> Iterator[Problem]:
     size = obs_nbytes if obs_nbytes is not None else observation_bytes(config)
     if size is None:
         return
@@ -231,7 +270,8 @@ def _memory(config: OnlineConfig, resources: Resources, obs_nbytes: int | None) 
     )
     if resources.memory_bytes and needed > resources.memory_bytes:
         fix = "Use fewer max_chunks, a smaller obs_size, or scale=laptop."
-        yield Problem(key, f"{text}{gigabytes(resources.memory_bytes)} of memory are free", fix)
+        severity: Literal["error", "warning"] = "warning" if guessed and obs_nbytes is None else "error"
+        yield Problem(key, f"{text}{gigabytes(resources.memory_bytes)} of memory are free", fix, severity)
     elif resources.shm_bytes and needed > resources.shm_bytes:
         fix = "Use fewer max_chunks; or let Ray's object store spill to disk, which is slower."
         yield Problem(key, f"{text}{gigabytes(resources.shm_bytes)} of shared memory are free", fix, "warning")
@@ -251,9 +291,12 @@ def _policy_fits(config: OnlineConfig, spec: EnvSpec) -> Iterator[Problem]:
 def _observation_space(space: Any) -> Iterator[Problem]:
     from gymnasium import spaces
 
-    parts = dict(space.spaces) if isinstance(space, spaces.Dict) else {"observation": space}
-    for name, part in parts.items():
-        if not isinstance(part, spaces.Box):
+    unseen = [("observation", space)]
+    while unseen:
+        name, part = unseen.pop()
+        if isinstance(part, spaces.Dict):
+            unseen += [(str(inner), box) for inner, box in part.spaces.items()]
+        elif not isinstance(part, spaces.Box):
             text = f"observation {name!r} is {part}; a Box, or a Dict of Boxes, is supported"
             yield Problem("env_config", text, "Wrap the environment, for example with gymnasium's FlattenObservation.")
 

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from minestudio_nb.contracts.fields import nearest_hint
 from minestudio_nb.errors import ConfigError
 
-__all__ = ["compose_groups", "compose_yaml", "find_config", "is_group", "library_dir", "search_dirs"]
+__all__ = ["compose_groups", "compose_yaml", "find_config", "group_names", "is_group", "library_dir", "search_dirs"]
 
 HYDRA_VERSION_BASE = "1.3"
 
@@ -60,6 +60,11 @@ def find_config(name: str) -> Path:
 def is_group(override: Override, dirs: Sequence[Path]) -> bool:
     """Whether the override chooses an option of a group, such as ``scale=cluster``."""
     return "." not in override.key_or_group and any((path / override.key_or_group).is_dir() for path in dirs)
+
+
+def group_names(dirs: Sequence[Path]) -> list[str]:
+    """The groups that options can be chosen from."""
+    return sorted({path.name for directory in dirs for path in directory.iterdir() if any(path.glob("*.yaml"))})
 
 
 def compose_yaml(path: Path, groups: Sequence[Override]) -> DictConfig:

@@ -41,7 +41,7 @@ class Problem:
     severity: Literal["error", "warning"] = "error"
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.text}{'' if self.text.endswith('?') else '.'} {self.fix}"
+        return f"{self.key}: {self.text}{'' if self.text.endswith(('?', '.')) else '.'} {self.fix}"
 
 
 @dataclass(frozen=True, repr=False)

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from minestudio_nb.config.checking import check
-from minestudio_nb.config.compose import compose_groups, compose_yaml, find_config, is_group, search_dirs
+from minestudio_nb.config.compose import compose_groups, compose_yaml, find_config, group_names, is_group, search_dirs
 from minestudio_nb.config.fields import Problem, to_plain
 from minestudio_nb.config.generators import generator_from_callable
 from minestudio_nb.config.minestudio_compat import execute_module
@@ -37,6 +37,7 @@ BESIDE_GENERATOR = ("simulator", "python", "task")
 """Settings of env_config that keep their meaning beside an env_generator: they do not say what is built."""
 
 Generator = Callable[..., Any]
+_LINE_BREAKS = frozenset("\x85\u2028\u2029")
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ def load_config(
     dirs = search_dirs(_directory(source))
     groups = [override for override in parsed if is_group(override, dirs)]
     draft = _read(source, groups)
-    problems = apply_overrides(draft.tree, [override for override in parsed if override not in groups])
+    settings_only = [override for override in parsed if override not in groups]
+    problems = apply_overrides(draft.tree, settings_only, group_names(dirs))
     for section, name, value in (("env_config", "simulator", simulator), ("policy_config", "name", policy)):
         if value is not None:
             OmegaConf.update(draft.tree, f"{section}.{name}", value, force_add=True)
@@ -121,7 +123,7 @@ def load_config(
     config, unreadable = parse_config(settings)
     problems += unreadable
     _attach_generator_module(draft, config)
-    problems += check(config, resources)
+    problems += check(config, resources, own_env=ENV_FUNCTION in draft.functions)
     problems += _generator_problems(draft, config)
     problems += _hidden_secrets(settings)
     _raise_errors(draft, problems)
@@ -135,7 +137,10 @@ def load_config(
 
 def to_yaml(settings: Mapping[str, Any]) -> str:
     """Settings as YAML that ``load_config`` reads back, secrets hidden."""
-    text: str = yaml.safe_dump(_escape(redact(to_plain(settings))), sort_keys=False, allow_unicode=True, width=110)
+    plain = _escape(redact(to_plain(settings)))
+    text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
+    if _LINE_BREAKS.intersection(text):  # PyYAML writes these as they are and reads them as ends of lines
+        text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=False, width=110)
     return text
 
 

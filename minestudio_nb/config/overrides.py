@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -47,12 +47,15 @@ def parse_overrides(lines: Sequence[str]) -> list[Override]:
     return parsed
 
 
-def apply_overrides(tree: DictConfig, overrides: Sequence[Override]) -> list[Problem]:
-    """Apply ``overrides`` to ``tree`` in order, in place; returns those that do not fit, with the nearest known key."""
+def apply_overrides(tree: DictConfig, overrides: Sequence[Override], groups: Collection[str] = ()) -> list[Problem]:
+    """Apply ``overrides`` to ``tree`` in order, in place; returns those that do not fit, with the nearest known key.
+
+    ``groups`` are names that could have been meant too; choosing from a group is the business of composing.
+    """
     problems = []
     for override in overrides:
         try:
-            text = _apply(tree, override)
+            text = _apply(tree, override, groups)
         except OmegaConfBaseException as error:
             text = str(error).strip().splitlines()[0]
         if text:
@@ -60,7 +63,7 @@ def apply_overrides(tree: DictConfig, overrides: Sequence[Override]) -> list[Pro
     return problems
 
 
-def _apply(tree: DictConfig, override: Override) -> str | None:
+def _apply(tree: DictConfig, override: Override, groups: Collection[str]) -> str | None:
     """Apply one override; returns why it does not fit, or None."""
     key = override.key_or_group
     if override.package is not None:
@@ -71,7 +74,7 @@ def _apply(tree: DictConfig, override: Override) -> str | None:
     if override.is_add() and present and not isinstance(override.value(), (dict, list)):
         return f"{key} has a value already. Leave out the +"
     if not override.is_add() and not override.is_force_add() and not present and not _is_known(key):
-        return f"there is no setting {key!r}{_plus_hint(key) or unknown_key_hint(key)}"
+        return f"there is no setting {key!r}{_plus_hint(key) or unknown_key_hint(key, groups)}"
     OmegaConf.update(tree, key, override.value(), merge=True, force_add=True)
     return None
 

@@ -66,24 +66,27 @@ def plan(
     obs_nbytes: int | None = None,
     env: GeneratorSpec | None = None,
     policy: GeneratorSpec | None = None,
+    elsewhere: bool = False,
 ) -> Plan:
     """The plan of ``config`` on ``resources`` (this machine's if None).
+
+    ``elsewhere`` says that it will run in a cluster that is not known yet, whatever there is here.
 
     ``obs_nbytes`` is the size of one observation in bytes; without it, it is taken from the settings where they tell.
     ``env`` and ``policy`` are the recipes of a :class:`~minestudio_nb.config.load.LoadedConfig`, named in the table.
     """
     resources = resources if resources is not None else Resources.detect()
     size = obs_nbytes if obs_nbytes is not None else observation_bytes(config)
-    schedule = chosen_schedule(config, resources.cpus)
+    schedule = config.schedule if elsewhere else chosen_schedule(config, resources.cpus)
     rollout, train = config.rollout_config, config.train_config
     gpus = rollout.num_rollout_workers * rollout.num_gpus_per_worker + train.num_workers * train.num_gpus_per_worker
     own_process = rollout.worker_config.execution == "processes"
     processes = rollout.num_rollout_workers + train.num_workers + (config.num_envs if own_process else 0)
     rows = (
         *_where_rows(config, env, policy),
-        PlanRow("GPUs", f"{gpus:g} needed", f"{resources.gpus:g} here"),
+        PlanRow("GPUs", f"{gpus:g} needed", "the cluster is asked" if elsewhere else f"{resources.gpus:g} here"),
         *_iteration_rows(config, schedule),
-        _buffer_row(config, size),
+        _buffer_row(config, size, guessed=obs_nbytes is None and env is not None and env.kind != "env_config"),
         _fault_row(config),
         _end_row(config),
     )
@@ -137,7 +140,11 @@ def _iteration_rows(config: OnlineConfig, schedule: str) -> tuple[PlanRow, ...]:
     per_step = train.num_workers * train.batch_size_per_gpu * train.gradient_accumulation * length
     steps = config.optimizer_steps_per_iteration
     passes = f"{train.epochs_per_iteration} passes x {train.batches_per_iteration} / {train.gradient_accumulation}"
-    timing = {"alternate": "collect, then train", "overlap": f"collect while training, at most {config.lead} ahead"}
+    timing = {
+        "alternate": "collect, then train",
+        "overlap": f"collect while training, at most {config.lead} ahead",
+        "auto": "collect while training where the cluster has processors for both",
+    }
     return (
         PlanRow(
             "an iteration takes",
@@ -149,7 +156,7 @@ def _iteration_rows(config: OnlineConfig, schedule: str) -> tuple[PlanRow, ...]:
     )
 
 
-def _buffer_row(config: OnlineConfig, size: int | None) -> PlanRow:
+def _buffer_row(config: OnlineConfig, size: int | None, guessed: bool) -> PlanRow:
     length = config.rollout_config.fragment_length
     if size is None:
         return PlanRow(
@@ -157,7 +164,9 @@ def _buffer_row(config: OnlineConfig, size: int | None) -> PlanRow:
         )
     total = buffer_bytes(config, size)
     detail = f"when full: {config.buffer_fragments} fragments x {length + 1} observations x {gigabytes(size)}"
-    return PlanRow("replay buffer", gigabytes(total), detail)
+    if guessed:
+        detail += ", if an observation is {} x {} pixels".format(*config.env_config.obs_size)
+    return PlanRow("replay buffer", ("about " if guessed else "") + gigabytes(total), detail)
 
 
 def _fault_row(config: OnlineConfig) -> PlanRow:

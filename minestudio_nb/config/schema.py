@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -184,11 +184,12 @@ def field_specs() -> dict[str, FieldSpec]:
     return _specs_of(OnlineConfig)
 
 
-def unknown_key_hint(key: str) -> str:
-    """What may have been meant by the dotted ``key``, as the end of a sentence."""
+def unknown_key_hint(key: str, groups: Collection[str] = ()) -> str:
+    """What may have been meant by the dotted ``key``, as the end of a sentence; ``groups`` are chosen by their name."""
     name = key.rpartition(".")[2]
     elsewhere = key_hint(name, (), field_specs())
-    return elsewhere or nearest_hint(key, field_specs()) or "."
+    known = [*field_specs(), *dict.fromkeys(full.partition(".")[0] for full in field_specs()), *groups]
+    return elsewhere or nearest_hint(key, known) or "."
 
 
 def parse_config(raw: Mapping[str, Any]) -> tuple[OnlineConfig, list[Problem]]:

@@ -120,6 +120,12 @@ def test_everything_comes_at_once_errors_first() -> None:
             "error",
         ),
         (
+            {"rollout_config.replay_buffer_config.max_chunks": 31, "schedule": "overlap"},
+            "rollout_config.replay_buffer_config.max_chunks",
+            "(1 + 1) x 16 = 32 fragments, the buffer holds 31, so unread ones may be dropped. Use max_chunks=32",
+            "warning",
+        ),
+        (
             {"rollout_config.replay_buffer_config.max_reuse": 3},
             "rollout_config.replay_buffer_config.max_reuse",
             "3 - 1 + 1 (lead) = 3 versions old, but fragments over 2 versions old are dropped",
@@ -156,10 +162,13 @@ def test_values_at_the_border_are_fine() -> None:
             "train_config.batches_per_iteration": 6,
             "train_config.gradient_accumulation": 3,
             "rollout_config.worker_config.batch_size": 4,
-            "rollout_config.replay_buffer_config.max_chunks": 24,
+            "rollout_config.replay_buffer_config.max_chunks": 48,
             "rollout_config.replay_buffer_config.max_reuse": 2,
             "schedule": "overlap",
         }
+    )
+    assert not problems(
+        {"rollout_config.replay_buffer_config.max_chunks": 16, "schedule": "alternate"}  # 4 x 4 fragments
     )
 
 
@@ -252,3 +261,28 @@ def test_limits_of_a_container_count(tmp_path: Path, monkeypatch: pytest.MonkeyP
     limits.update({"cpu.max": "max 100000", "memory.max": "max"})
     found = Resources.detect()
     assert found.cpus >= 1 and found.memory_bytes > 600_000
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "text"),
+    [
+        ({"env_config.id": "CartPol-v1"}, "env_config.id", "did you mean 'CartPole-v1'"),
+        ({"env_config.id": "no_such_package:Env-v0"}, "env_config.id", "No module named 'no_such_package'"),
+        ({"env_config.kwargs": {"speed": 3}}, "env_config.id", "unexpected keyword argument 'speed'"),
+        ({"env_config.id": "Pendulum-v1"}, "env_config", "action 'action' is Box"),
+        ({"env_config.id": "Blackjack-v1"}, "env_config", "observation 'observation' is Tuple"),
+    ],
+)
+def test_a_gymnasium_id_is_looked_at(settings: dict[str, Any], key: str, text: str) -> None:
+    cartpole = {"env_config.simulator": "gymnasium", "env_config.id": "CartPole-v1"}
+    assert not problems(cartpole, ROOMY)
+    (problem,) = problems(cartpole | settings, ROOMY)
+    assert (problem.key, problem.severity) == (key, "error")
+    assert text in str(problem)
+    assert not problems(cartpole | settings), "what is registered elsewhere is not known here"
+
+
+def test_memory_for_images_of_a_users_environment_is_a_guess() -> None:
+    small = Resources(cpus=64, memory_bytes=10**8, shm_bytes=10**8)
+    assert [problem.severity for problem in problems({}, small)] == ["error"]
+    assert [problem.severity for problem in problems({}, small, own_env=True)] == ["warning"]

@@ -16,7 +16,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import minestudio_nb
@@ -101,6 +101,7 @@ def test_names_are_found_locally_first(elsewhere: Path) -> None:
     ("source", "text"),
     [
         ("cartpol", "did you mean 'cartpole'"),
+        ("nowhere", r"no configuration 'nowhere'\. Known in"),
         ("nowhere/x.yaml", "There is no file nowhere/x.yaml"),
         ("bad.yaml", "no valid YAML"),
         ("list.yaml", "must hold settings"),
@@ -133,6 +134,9 @@ def test_errors_of_sources_say_what_to_do(elsewhere: Path, source: Any, text: st
     [
         ("train_config.learnin_rate=1", "did you mean 'train_config.learning_rate'"),
         ("nonsense", "Write key=value"),
+        ("rollout_confg=1", r"did you mean 'rollout_config'\? Correct"),
+        ("polcy=cnn", r"did you mean 'policy'\? Correct"),
+        ("zzz=1", r"there is no setting 'zzz'\. Correct"),
         ("train_config.seed=1,2", "several values"),
         ("scale=huge", "Could not find 'scale/huge'"),
         ("+schedule=overlap", "Leave out the"),
@@ -249,6 +253,9 @@ def test_functions_replace_what_a_base_says(elsewhere: Path) -> None:
     assert loaded.config.train_config.discount == 0.999
     assert loaded.config.schedule == "overlap"
     assert loaded.config.env_config.task == "gate" and loaded.config.env_config.callbacks == []
+    assert build_generator(loaded.env) == "mine"
+    loaded = load_config({"base": "cartpole", "env_generator": env_generator})
+    assert loaded.config.env_config.simulator == "voxel" and loaded.config.env_config.task == "cartpole"
     assert build_generator(loaded.env) == "mine"
     loaded = load_config({"base": "gate_kl", "policy_generator": policy_generator}, ["scale=cluster"])
     assert loaded.config.buffer_fragments == 4800
@@ -425,6 +432,7 @@ def test_overrides_say_what_they_set(assignments: list[tuple[str, Any]]) -> None
         max_size=4,
     )
 )
+@example({"a": "\x85", "b": "\u2028 \u2029"})
 def test_saved_text_reads_back(kwargs: dict[str, Any]) -> None:
     from minestudio_nb.config.redaction import is_secret_name
 

@@ -100,6 +100,14 @@ def test_plan_names_the_recipes_and_the_loss_bound() -> None:
     assert plan(config, LAPTOP, obs_nbytes=1000).buffer_bytes == 256 * 65 * 1000
 
 
+def test_plan_says_what_is_guessed_and_what_a_cluster_decides() -> None:
+    env = GeneratorSpec(kind="callable", function="env_generator")
+    text = str(plan(OnlineConfig(), LAPTOP, env=env, elsewhere=True))
+    assert "about 818 MB" in text and "if an observation is 128 x 128 pixels" in text  # 256 x 65 x 128 x 128 x 3
+    assert "the cluster is asked" in text and "0 here" not in text
+    assert plan(OnlineConfig(), LAPTOP, elsewhere=True).schedule == "auto"
+
+
 def test_plan_as_html_is_escaped() -> None:
     row = PlanRow("<img src=x onerror=alert(1)>", "<b>", "&")
     table = Plan((row,), 0, 1, 1, 1, None, "auto")._repr_html_()

@@ -62,6 +62,23 @@ def test_plan_only_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert not list(tmp_path.iterdir())
 
 
+def test_plan_of_a_configuration_that_is_too_large_is_shown_with_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["train_config.num_workers=900", "train_config.num_gpus_per_worker=1"]
+    sizes = ["rollout_config.replay_buffer_config.max_chunks=10000"]
+    assert main(tmp_path, "--plan", *asked, *sizes) == 2
+    text = capsys.readouterr().out
+    assert "900 needed" in text and "GPUs are asked for" in text
+    assert run.main(["cartpole", "--plan", "--address", "auto", *asked, *sizes]) == 0, "the cluster may have them"
+    assert "the cluster is asked" in capsys.readouterr().out
+
+
+def test_options_that_exclude_each_other_are_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(tmp_path, "--address", "auto") == 2
+    assert "leave one of them out" in capsys.readouterr().out
+
+
 def test_a_name_is_taken_again_only_when_asked_to(tmp_path: Path) -> None:
     assert main(tmp_path, "--name", "same", *QUICK) == 0
     assert main(tmp_path, "--name", "same", *QUICK) == 2
