@@ -95,9 +95,13 @@ class FragmentStore(Protocol):
 
 
 class WeightsPublisher(Protocol):
-    """Where the trainer puts new weights; ``publish`` returns when every worker that answers holds them."""
+    """Where the trainer puts new weights; ``publish`` returns when every worker that answers holds them.
 
-    def publish(self, package: WeightsPackage) -> None: ...
+    ``collect`` False says that, as it looks now, no iteration follows, so that nobody collects for one in vain. Asking
+    the store for fragments all the same lets them be collected.
+    """
+
+    def publish(self, package: WeightsPackage, collect: bool = True) -> None: ...
 
 
 class WeightsSource(Protocol):

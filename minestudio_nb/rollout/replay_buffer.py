@@ -26,7 +26,8 @@ class FlowControl:
 
     ``alternate``: after version v is published, exactly the fragments that the next iteration lacks may be begun, and
     none once it was taken. ``overlap``: rollout goes on as long as fewer than ``lead`` iterations of unread fragments
-    exist or are being collected. An iteration reads ``fragments_per_iteration``.
+    exist or are being collected. An iteration reads ``fragments_per_iteration``. Whatever the schedule, what the
+    learner has asked for and not found may be begun, for example instead of fragments that were lost.
     """
 
     schedule: Schedule
@@ -93,6 +94,8 @@ class ReplayBuffer(Generic[Ref]):
         self._by_place: dict[tuple[StreamId, int], int] = {}
         self._next_id = 0
         self._gate_open = False
+        self._shortage = 0
+        """How many fragments the last :meth:`take` lacked."""
         self._in_training: set[int] = set()
         """Taken last, and perhaps not fetched yet."""
         self._outstanding: Counter[int] = Counter()
@@ -113,9 +116,9 @@ class ReplayBuffer(Generic[Ref]):
         if self.version is None:
             return 0
         outstanding = self._outstanding.total()
+        if not self._gate_open:
+            return max(0, self._shortage - outstanding)
         if self._flow.schedule == "alternate":
-            if not self._gate_open:
-                return 0
             readable = sum(self._is_readable(entry, self.version) for entry in self._entries.values())
             return max(0, self._flow.fragments_per_iteration - readable - outstanding)
         return max(0, self._flow.lead * self._flow.fragments_per_iteration - self._unread() - outstanding)
@@ -147,10 +150,13 @@ class ReplayBuffer(Generic[Ref]):
         self._nbytes += nbytes
         return meta
 
-    def publish(self, version: int) -> None:
-        """Workers now hold the weights of ``version``: fragments for the next iteration may be begun."""
+    def publish(self, version: int, collect: bool = True) -> None:
+        """Workers now hold the weights of ``version``: fragments for the next iteration may be begun.
+
+        Without ``collect`` there is no next iteration as far as the trainer knows, and none may be begun.
+        """
         self.version = version
-        self._gate_open = True
+        self._gate_open, self._shortage = collect, 0
         self._in_training = set()
         self._drop_unreadable()
 
@@ -159,19 +165,21 @@ class ReplayBuffer(Generic[Ref]):
     def take(self, count: int, version: int) -> list[FragmentMeta] | None:
         """Exactly ``count`` fragments for a learner at ``version``, unread ones before the least read; oldest first.
 
-        None, and nothing changed, while there are too few.
+        None while there are too few; what is lacking may be begun from then on.
         """
         self.version = version if self.version is None else max(version, self.version)
         self._drop_unreadable()
         readable = [entry for entry in self._entries.values() if self._is_readable(entry, version)]
-        if len(readable) < count:
+        self._shortage = max(0, count - len(readable))
+        if self._shortage:
             return None
         readable.sort(key=lambda entry: (entry.uses, entry.meta.fragment_id))
         taken = sorted(readable[:count], key=lambda entry: entry.meta.fragment_id)
         for entry in taken:
             entry.uses += 1
             self._recent.reuse.add(entry.uses)
-        self._gate_open = False
+        if self._flow.schedule == "alternate":
+            self._gate_open = False
         self._in_training = {entry.meta.fragment_id for entry in taken}
         return [entry.meta for entry in taken]
 
@@ -220,7 +228,6 @@ class ReplayBuffer(Generic[Ref]):
             "buffer/unread_fragments": self._unread(),
             "buffer/bytes": self._nbytes,
             "buffer/dropped_stale": self._recent.dropped_stale + self._recent.evicted_unread,
-            "buffer/lost_fragments": self._recent.lost,
         }
         for name, value in numbers.items():
             batch.setdefault(name, Stat()).add(value)

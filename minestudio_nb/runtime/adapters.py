@@ -96,9 +96,9 @@ class RemotePublisher:
         self._supervisor = supervisor
         self._timeout = timeout
 
-    def publish(self, package: WeightsPackage) -> None:
+    def publish(self, package: WeightsPackage, collect: bool = True) -> None:
         """Returns when every worker that answers in time holds ``package``; the others are replaced or reported."""
-        call(self._supervisor.publish.remote(package), self._timeout + QUICK, "the supervisor")
+        call(self._supervisor.publish.remote(package, collect), self._timeout + QUICK, "the supervisor")
 
 
 class RemoteTelemetry:

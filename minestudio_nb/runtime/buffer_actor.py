@@ -75,7 +75,9 @@ class ReplayBufferActor:
             taken.extend(self._core.take(count, version) or ())
             return bool(taken)
 
-        await self._until(enough, timeout)
+        if not enough():
+            await self._tell()  # what is lacking may be begun
+            await self._until(enough, timeout)
         if taken:
             await self._tell()
             return taken
@@ -102,9 +104,9 @@ class ReplayBufferActor:
 
     # The supervisor.
 
-    async def published(self, version: int) -> None:
-        """Workers hold the weights of ``version``: the gate opens."""
-        self._core.publish(version)
+    async def published(self, version: int, collect: bool) -> None:
+        """Workers hold the weights of ``version``: the gate opens, if there is a next iteration to ``collect`` for."""
+        self._core.publish(version, collect)
         self._supervisor.telemetry.remote("metrics", self._core.flush_metrics())
         await self._tell()
 

@@ -27,7 +27,7 @@ from minestudio_nb.contracts.fragments import Fragment, FragmentMeta
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.contracts.weights import WeightsPackage
-from minestudio_nb.errors import MineStudioError, SessionStateError, StoreTimeoutError
+from minestudio_nb.errors import SessionStateError, StoreTimeoutError, TrainingError
 from minestudio_nb.policies import build_policy, load_package
 from minestudio_nb.rollout.evaluation import evaluate
 from minestudio_nb.rollout.replay_buffer import FlowControl, ReplayBuffer
@@ -94,11 +94,12 @@ class InlineStore:
         first = version % len(self.workers)  # where there is credit for some workers only, they take turns
         turns = [*self.workers[first:], *self.workers[:first]]
         while (metas := self.buffer.take(count, version)) is None:
-            delivered = 0 if self._stopped else sum(worker.collect_round() for worker in turns)
-            if delivered == 0:
-                raise StoreTimeoutError(
-                    f"{count} fragments are needed and the workers deliver no more; they were told to stop, or the "
-                    f"buffer holds back credit: {self.buffer.stats()}"
+            if self._stopped:
+                raise StoreTimeoutError(f"{count} fragments are needed, and the workers were told to stop.")
+            if sum(worker.collect_round() for worker in turns) == 0 and not self._stopped:
+                raise TrainingError(
+                    f"{count} fragments are needed, and no worker delivers any although none was told to stop: "
+                    f"{self.buffer.stats()}. Look at events()."
                 )
         self._hub.metrics(self.buffer.flush_metrics())
         return metas
@@ -125,10 +126,10 @@ class InlineWeights:
         self._buffer = buffer
         self._package: WeightsPackage | None = None
 
-    def publish(self, package: WeightsPackage) -> None:
+    def publish(self, package: WeightsPackage, collect: bool = True) -> None:
         """Replaces the package and opens the gate for the next iteration's fragments."""
         self._package = package
-        self._buffer.publish(package.version)
+        self._buffer.publish(package.version, collect)
 
     def newest(self) -> WeightsPackage | None:
         """The newest package, or None before the first."""
@@ -338,11 +339,6 @@ class InlineRuntime:
             if trainer.resumed_extra_state:
                 self._restore_rollout(trainer.resumed_extra_state)
             reason = trainer.train().reason
-        except StoreTimeoutError:
-            if not self._controls.stopping:
-                self._fail(traceback.format_exc(limit=-1), traceback.format_exc())
-        except MineStudioError as error:
-            self._fail(f"{type(error).__name__}: {error}", traceback.format_exc())
         except Exception as error:  # noqa: BLE001 - whatever a user's environment or policy raises must end the run with its cause
             self._fail(f"{type(error).__name__}: {error}", traceback.format_exc())
         else:

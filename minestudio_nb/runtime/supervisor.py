@@ -209,12 +209,12 @@ class Supervisor:
         return self._hub.return_window() if full else math.nan
 
     @ray.method(concurrency_group="trainer")
-    def publish(self, package: WeightsPackage) -> None:
-        """Brings new weights to all workers, then opens the gate of the next iteration."""
+    def publish(self, package: WeightsPackage, collect: bool) -> None:
+        """Brings new weights to all workers, then opens the gate of the next iteration, if there is one."""
         self._weights = ray.put(package)  # a copy of this process's own, which a dying trainer does not take along
         self._rollout.publish(self._weights, package.version, PUBLISH_SECONDS)
         self._version = package.version
-        call(self._buffer.published.remote(package.version), what="the replay buffer")
+        call(self._buffer.published.remote(package.version, collect), what="the replay buffer")
 
     @ray.method(concurrency_group="trainer")
     def trainer_process(self, pid: int) -> None:

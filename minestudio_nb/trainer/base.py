@@ -368,7 +368,8 @@ class BaseTrainer(ABC):
 
     def _publish(self) -> None:
         if self.is_main:
-            self.publisher.publish(to_package(self.policy, self.session, self.progress.version))
+            package = to_package(self.policy, self.session, self.progress.version)
+            self.publisher.publish(package, collect=not self._rule_that_ends(self.config))
 
     def _close_iteration(self, elapsed: float) -> None:
         train, iteration = self.config.train_config, self.progress.iteration

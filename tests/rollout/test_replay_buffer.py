@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -83,7 +84,6 @@ def test_previous_and_lost():
     assert buffer.previous([second]) == [None]
     assert buffer.refs([first, second]) == [None, "0/0/1"]
     assert buffer.stats().lost == 1
-    assert buffer.flush_metrics()["buffer/lost_fragments"].total == 1
     assert ids(buffer.take(2, 0)) == [second, other]
     buffer.publish(1)
     (third,) = add(buffer, 1, 1, start=2)
@@ -138,6 +138,32 @@ def test_overlap_blocks_once_lead_iterations_are_unread():
     assert buffer.grant(0, 6) == 0
     buffer.take(4, 0)
     assert buffer.grant(0, 6) == 4
+
+
+@pytest.mark.parametrize("schedule", ["alternate", "overlap"])
+def test_nothing_is_collected_for_an_iteration_that_will_not_come_unless_it_comes(schedule):
+    buffer = make(schedule, per_iteration=4)
+    buffer.publish(0)
+    assert buffer.grant(0, 4) == 4
+    add(buffer, 0, 4)
+    assert len(buffer.take(4, 0)) == 4
+    buffer.publish(1, collect=False)
+    assert buffer.grant(0, 8) == 0
+    assert buffer.take(4, 1) is None  # somebody has raised the number of iterations meanwhile
+    assert buffer.grant(0, 8) == 4 and buffer.grant(0, 8) == 0
+
+
+def test_fragments_are_collected_in_place_of_lost_ones():
+    buffer = make("alternate", per_iteration=4)
+    buffer.publish(0)
+    buffer.grant(0, 4)
+    add(buffer, 0, 4)
+    taken = ids(buffer.take(4, 0))
+    buffer.lose(taken[:2])
+    assert buffer.take(2, 0) is None
+    assert buffer.grant(0, 8) == 2
+    add(buffer, 0, 2, start=4)
+    assert len(buffer.take(2, 0)) == 2 and buffer.grant(0, 8) == 0
 
 
 @settings(max_examples=60, deadline=None)

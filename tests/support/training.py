@@ -45,9 +45,11 @@ class Publisher:
 
     def __init__(self) -> None:
         self.packages: list[WeightsPackage] = []
+        self.collecting: list[bool] = []
 
-    def publish(self, package: WeightsPackage) -> None:
+    def publish(self, package: WeightsPackage, collect: bool = True) -> None:
         self.packages.append(package)
+        self.collecting.append(collect)
 
 
 SMALL = {

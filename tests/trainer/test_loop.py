@@ -56,6 +56,12 @@ def test_versions_and_iterations_count_up_by_one() -> None:
     assert same_weights(bench.weights, {k: torch.tensor(v) for k, v in bench.publisher.packages[-1].state.items()})
 
 
+def test_the_last_weights_come_with_word_that_nothing_more_is_needed() -> None:
+    bench = Bench(small_config(num_iterations=3))
+    bench.run()
+    assert bench.publisher.collecting == [True, True, True, False]
+
+
 def test_edits_hold_from_the_next_iteration_on() -> None:
     store = Hooked()
     bench = Bench(small_config(num_iterations=4, weight_decay=0.1), store)
