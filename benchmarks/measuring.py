@@ -160,14 +160,15 @@ def run_script(command: Sequence[str], cwd: str | Path, timeout: float) -> Resul
 
 
 def watched(run: Callable[[], Result], busy_seconds: Callable[[], float]) -> Result:
-    """A run's result with how busy everything else kept the machine meanwhile, in cores."""
+    """A run's result; ``others_cores``, how busy everything else kept the machine, is over the whole run, its start
+    included, where the script does not say it of the time that it measured."""
     load = os.getloadavg()[0]
     busy, cpu, started = busy_seconds(), _children_cpu(), time.perf_counter()
     result = run()
     wall = time.perf_counter() - started
     others = max(0.0, busy_seconds() - busy - (_children_cpu() - cpu)) / wall
     clock = time.strftime("%H:%M:%S")
-    return {**result, "others_cores": round(others, 2), "load1": round(load, 1), "took_s": round(wall, 1), "at": clock}
+    return {"others_cores": round(others, 2), **result, "load1": round(load, 1), "took_s": round(wall, 1), "at": clock}
 
 
 def _children_cpu() -> float:

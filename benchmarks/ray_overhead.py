@@ -2,13 +2,16 @@
 
     python benchmarks/ray_overhead.py [--peers PEERS] [--jobs chop_tree,pixels] [--repeats 3] [--seconds 30]
 
-Jobs: ``chop_tree`` as shipped; ``pixels``, the peers' environment with the tiny network (workload W2 in two workers).
-Both run with ``schedule: alternate``, so that they do exactly the same; inline takes turns where Ray runs side by side.
+Jobs: ``chop_tree`` as shipped; ``pixels``, the peers' environment with the tiny network (workload W2) in two workers;
+``pixels_1``, the same in one. Both runtimes use ``schedule: alternate``, so that they do exactly the same, but inline
+takes turns where Ray runs two workers side by side. On processors that share caches or execution units this alone makes
+each step dearer; ``pixels_1`` shows what Ray costs without that.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -17,7 +20,7 @@ from typing import Any
 
 import measuring
 
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.5  # as often as session.wait() looks
 WARM_UP_ITERATIONS = 2
 RUNTIMES = ("inline", "ray")
 
@@ -38,12 +41,11 @@ class TreeWindow:
 
 def measure(job: str, runtime: Any, peers: str, seconds: float) -> dict[str, Any]:
     """One run: from the end of the second iteration to the end of the first one after ``seconds``."""
-    import os
-
     from minestudio_nb import OnlineSession
     from minestudio_nb.telemetry import ProcessTrees
 
-    source: Any = job if job != "pixels" else measuring.pixel_config(peers, workers=2)
+    workers = {"pixels": 2, "pixels_1": 1}.get(job)
+    source: Any = job if workers is None else measuring.pixel_config(peers, workers=workers)
     rules = ["schedule=alternate", "train_config.target_return=null", "train_config.max_minutes=null"]
     trees = ProcessTrees([os.getpid()])
     with tempfile.TemporaryDirectory() as root:
