@@ -81,7 +81,7 @@ def write_summary(session: OnlineSession, seconds: float) -> Path:
         "return_final": _mean(session.evaluations.get("after")),
         "return_window": _finite(window),
         "target_return": target,
-        "learned": target is None or window >= target,
+        "learned": session.reached_target(),
         "iterations": points[-1]["iteration"] if points else 0,
         "env_steps": points[-1]["env_steps"] if points else 0,
         "seconds": round(seconds, 1),

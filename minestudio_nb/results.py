@@ -23,7 +23,7 @@ class Goal:
     began: float = field(default_factory=time.monotonic)
 
     def reached(self, status: Mapping[str, Any], return_window: float) -> bool:
-        """Whether one of the goals holds for this status and mean return over the last 50 episodes."""
+        """Whether one of the goals holds for this status and mean return over the latest episodes."""
         if self.iterations is not None and status.get("iteration", 0) >= self.iterations:
             return True
         if self.env_steps is not None and status.get("env_steps", 0) >= self.env_steps:
@@ -73,7 +73,7 @@ class SessionStatus:
             parts.append(f"iteration {self.iteration} of {self.values.get('num_iterations', '?')}")
             parts.append(f"{self.env_steps:,} env steps")
         if not math.isnan(self.return_window):
-            parts.append(f"return {self.return_window:.2f} (last 50 episodes)")
+            parts.append(f"return {self.return_window:.2f} (latest episodes)")
         speed = self.latest.get("rollout/steps_per_second")
         if speed is not None and not math.isnan(speed):
             parts.append(f"{speed:.0f} steps/s")
@@ -136,7 +136,7 @@ class StopReport:
         lines = [f"{self.name}: {self.iterations} iterations, {self.env_steps:,} env steps"]
         lines += [f"  ended: {self.failure or self.stop_reason}"]
         if not math.isnan(self.return_window):
-            lines.append(f"  mean return over the last 50 episodes: {self.return_window:.2f}")
+            lines.append(f"  mean return over the latest episodes: {self.return_window:.2f}")
         lines += [f"  {kind}: {path}" for kind, path in self.files.items()]
         return "\n".join(lines)
 

@@ -131,8 +131,7 @@ def _run(session: OnlineSession, options: argparse.Namespace, display: TerminalD
 
         display.line(f"Report: {session.report()}")
         display.line(f"Summary: {write_summary(session, seconds=time.time() - began)}")
-    target = session.config.config.train_config.target_return
-    return 0 if target is None or session.return_window() >= target else 1
+    return 0 if session.reached_target() else 1
 
 
 def _watch(session: OnlineSession, display: TerminalDisplay) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from minestudio_nb.config import LoadedConfig, Plan, Resources, field_specs, load_config, plan
+from minestudio_nb.config import LoadedConfig, OnlineConfig, Plan, Resources, field_specs, load_config, plan
 from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.environments.build import prepare_simulator
@@ -274,8 +274,16 @@ class OnlineSession:
         import pandas as pd
 
         self._refresh()
-        rows = [{**{k: v for k, v in point.items() if k != "values"}, **point["values"]} for point in self._points]
-        return pd.DataFrame(rows)
+        columns = ("iteration", "time", "env_steps")
+        return pd.DataFrame([{**{k: point[k] for k in columns}, **point["values"]} for point in self._points])
+
+    def tasks(self) -> pd.DataFrame:
+        """One row per task: means and deviations over its latest episodes (``episode_statistics_config.window``)."""
+        import pandas as pd
+
+        self._refresh()
+        latest = self._points[-1].get("tasks", {}) if self._points else {}
+        return pd.DataFrame.from_dict(latest, orient="index")
 
     def episodes(self) -> pd.DataFrame:
         """One row per finished training episode."""
@@ -335,7 +343,7 @@ class OnlineSession:
     ) -> SessionStatus:
         """Waits, with the kernel free, until one of the goals is reached or training has ended.
 
-        ``target_return`` is compared with the mean return over the last 50 episodes. Without a goal it waits for the
+        ``target_return`` is compared with the mean return over the latest episodes. Without a goal it waits for the
         end.
 
         Raises:
@@ -529,15 +537,28 @@ class OnlineSession:
         if self._state == "FAILED":
             raise TrainingError(f"training failed: {self._failure}")
         self._require("until", "TRAINING", "PAUSED", "FINISHED")
-        done = self._state == "FINISHED" or goal.reached(self._status, self.return_window())
+        returns = self.return_window() if self._window_is_full() else math.nan  # a few lucky episodes reach no goal
+        done = self._state == "FINISHED" or goal.reached(self._status, returns)
         if not done and goal.expired():
             raise TimeoutError(f"{goal} not reached within {goal.timeout:.0f} s: {self._cached_status()}")
         return done
 
     def return_window(self) -> float:
-        """Mean return over the last 50 finished episodes as of the last look; NaN before the first."""
-        recent = [float(episode["episode_return"]) for episode in self._episodes[-50:]]
+        """Mean return over the latest episodes (``episode_statistics_config.window``) as of the last look, or NaN."""
+        recent = [float(episode["episode_return"]) for episode in self._episodes[-self._window() :]]
         return sum(recent) / len(recent) if recent else math.nan
+
+    def reached_target(self) -> bool:
+        """Whether a whole window of episodes returned ``train_config.target_return`` on average; true without one."""
+        target = self._config().config.train_config.target_return
+        return target is None or (self._window_is_full() and self.return_window() >= target)
+
+    def _window(self) -> int:
+        config = OnlineConfig() if self._loaded is None else self._loaded.config
+        return config.rollout_config.episode_statistics_config.window
+
+    def _window_is_full(self) -> bool:
+        return len(self._episodes) >= self._window()
 
     def _cached_status(self) -> SessionStatus:
         return SessionStatus(

@@ -131,6 +131,16 @@ class ExporterThread:
         self._report(Event("telemetry", f"{who} {what}", "warning", "telemetry"))
 
 
+def _scalars(point: Point) -> dict[str, float]:
+    """All numbers of a point by name; those of a task as ``task/<name>/return_mean`` and so on."""
+    tasks = {
+        f"task/{task}/{name}": float(value)
+        for task, statistics in point.get("tasks", {}).items()
+        for name, value in statistics.items()
+    }
+    return {**point["values"], **tasks}
+
+
 class TensorBoardExporter:
     """Scalars by metric name over env steps, and events as text, in TensorBoard's own file format, without torch.
 
@@ -150,7 +160,7 @@ class TensorBoardExporter:
 
     def point(self, point: Point) -> None:
         summary = importlib.import_module("tensorboard.compat.proto.summary_pb2")
-        values = [summary.Summary.Value(tag=name, simple_value=value) for name, value in point["values"].items()]
+        values = [summary.Summary.Value(tag=name, simple_value=value) for name, value in _scalars(point).items()]
         self._add(summary.Summary(value=values), point["time"], point["env_steps"])
 
     def event(self, event: Event) -> None:
@@ -198,7 +208,7 @@ class WandbExporter:
         self._run.define_metric("*", step_metric="env_steps")
 
     def point(self, point: Point) -> None:
-        finite = {name: value for name, value in point["values"].items() if math.isfinite(value)}
+        finite = {name: value for name, value in _scalars(point).items() if math.isfinite(value)}
         self._run.log({**finite, "env_steps": point["env_steps"], "iteration": point["iteration"]})
 
     def event(self, event: Event) -> None:

@@ -26,6 +26,7 @@ from minestudio_nb.contracts.fields import nearest_hint
 from minestudio_nb.contracts.fragments import EpisodeSummary
 from minestudio_nb.contracts.telemetry import METRICS, Event, MetricBatch, Stat, merge_batches
 from minestudio_nb.telemetry.cpu import ProcessTrees, ResourceUse
+from minestudio_nb.telemetry.episode_statistics import EpisodeStatistics
 from minestudio_nb.telemetry.exporters import Exporter, ExporterThread
 from minestudio_nb.telemetry.files import JsonLinesFile, RunFiles, read_json_lines
 
@@ -42,7 +43,8 @@ SAMPLE_SECONDS = 1.0
 """Least time between two looks at CPU time and memory."""
 
 Point = Mapping[str, Any]
-"""One closed iteration: ``iteration``, ``time`` (Unix seconds), ``env_steps`` (total), ``values`` (name -> float)."""
+"""One closed iteration: ``iteration``, ``time`` (Unix seconds), ``env_steps`` (total), ``values`` (name -> float), and
+``tasks`` (task -> the fields of :class:`TaskStatistics` by name)."""
 
 T = TypeVar("T")
 
@@ -104,7 +106,7 @@ class Hub:
         self._points: _Ring[Point] = _Ring(POINTS_KEPT)
         self._events: _Ring[Event] = _Ring(EVENTS_KEPT)
         self._episodes: _Ring[Mapping[str, Any]] = _Ring(EPISODES_KEPT)
-        self._window: deque[float] = deque(maxlen=window)
+        self._statistics = EpisodeStatistics(window)
         self._open: MetricBatch = {}
         self._open_episodes: list[EpisodeSummary] = []
         self._env_steps = 0
@@ -137,7 +139,7 @@ class Hub:
             hub._events.add(event)
         for episode in history.episodes:
             hub._episodes.add(episode)
-            hub._window.append(_number(episode.get("episode_return")))
+            hub._count(episode)
         if history.points:
             hub._env_steps = int(history.points[-1]["env_steps"])
         hub._exporters = ExporterThread(exporters, hub.event)
@@ -159,7 +161,14 @@ class Hub:
             now = time.time()
             self._derive(now, use)
             values = {name: self._open[name].value(METRICS[name].reduction) for name in METRICS if name in self._open}
-            point = {"iteration": iteration, "time": now, "env_steps": self._env_steps, "values": values}
+            tasks = {name: vars(statistics) for name, statistics in self._statistics.tasks().items()}
+            point = {
+                "iteration": iteration,
+                "time": now,
+                "env_steps": self._env_steps,
+                "values": values,
+                "tasks": tasks,
+            }
             self._open, self._open_episodes, self._closed_at = {}, [], now
             self._points.add(point)
             self._write("metrics", [point])
@@ -181,7 +190,7 @@ class Hub:
             self._open_episodes.extend(episodes)
             for row in rows:
                 self._episodes.add(row)
-                self._window.append(row["episode_return"])
+                self._count(row)
             self._write("episodes", rows)
 
     # For readers.
@@ -201,12 +210,12 @@ class Hub:
     def return_window(self) -> float:
         """Mean return over the newest finished episodes, at most ``window`` of them; NaN before the first."""
         with self._lock:
-            return sum(self._window) / len(self._window) if self._window else math.nan
+            return self._statistics.return_window()
 
     def window_size(self) -> int:
         """How many episodes :meth:`return_window` is the mean of."""
         with self._lock:
-            return len(self._window)
+            return self._statistics.window_size()
 
     @property
     def env_steps(self) -> int:
@@ -257,13 +266,21 @@ class Hub:
                 derived.append(("episode/return", episode.episode_return))
                 derived.append(("episode/length_steps", episode.length))
                 derived.append(("episode/count", 1))
-        if self._window:
-            derived.append(("episode/return_window", sum(self._window) / len(self._window)))
+        if self._statistics.window_size():
+            derived.append(("episode/return_window", self._statistics.return_window()))
         if use is not None:
             derived.append(("system/cpu_seconds_total", use.cpu_seconds))
             derived.append(("system/memory_bytes", use.memory_bytes))
         for name, value in derived:
             self._open.setdefault(name, Stat()).add(value)
+
+    def _count(self, episode: Mapping[str, Any]) -> None:
+        self._statistics.add(
+            str(episode.get("task", "default")),
+            _number(episode.get("episode_return")),
+            _number(episode.get("length")),
+            bool(episode.get("terminated")),
+        )
 
     def _open_steps(self) -> int:
         stat = self._open.get("rollout/env_steps")
@@ -314,6 +331,7 @@ def _point(row: Mapping[str, Any]) -> Point:
         "time": _number(row.get("time")),
         "env_steps": int(row.get("env_steps") or 0),
         "values": values,
+        "tasks": row.get("tasks") or {},
     }
 
 

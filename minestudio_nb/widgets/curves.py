@@ -103,7 +103,7 @@ def _draw_return(axes: Axes, points: Sequence[Point], goal: float | None) -> Non
     else:
         axes.plot(xs, raw, ".", markersize=3, color=GREEN, alpha=0.35, label="mean of an iteration")
         window_x, window = series(points, "episode/return_window")
-        axes.plot(window_x, window, color=GREEN, linewidth=2, label="mean of the last 50 episodes")
+        axes.plot(window_x, window, color=GREEN, linewidth=2, label="mean of the latest episodes")
     if goal is not None:
         axes.axhline(goal, color=BLUE, linestyle="--", linewidth=1.2, label=f"goal {goal:g}")
     if xs or goal is not None:

@@ -116,7 +116,7 @@ def _headline(data: ReportData) -> str:
             else f"Return in held-out worlds stayed at <b>{after:.2f}</b> after {steps} env steps."
         )
     elif window:
-        sentence = f"Mean return over the last 50 episodes: <b>{window[-1]:.2f}</b> after {steps} env steps."
+        sentence = f"Mean return over the latest episodes: <b>{window[-1]:.2f}</b> after {steps} env steps."
     else:
         sentence = f"No episode has ended yet; {steps} env steps so far."
     if data.goal is not None and window:
@@ -170,13 +170,13 @@ def _learning(data: ReportData) -> str:
     window_x, window = series(data.points, "episode/return_window")
     lines = [
         Line("mean of an iteration", xs, raw, 1, faint=True),
-        Line("mean of the last 50 episodes", window_x, window, 1),
+        Line("mean of the latest episodes", window_x, window, 1),
     ]
     chart = line_chart("Return per episode", lines, width=960, height=300, markers=markers, goal=data.goal)
     goal = '<span class="key goal-key">goal</span>' if data.goal is not None else ""
     edits = '<span class="key marker-key">edits and faults</span>' if markers else ""
     legend = (
-        f'<span class="key k1">last 50 episodes</span><span class="key k1 thin">single iterations</span>{goal}{edits}'
+        f'<span class="key k1">latest episodes</span><span class="key k1 thin">single iterations</span>{goal}{edits}'
     )
     panels = "".join(_panel(panel, data.points) for panel in PANELS)
     return (

@@ -50,7 +50,7 @@ def session_html(
         values: status of the runtime (``iteration``, ``num_iterations``, ``env_steps``, ...); may be empty.
         latest: metrics of the newest iteration.
         returns: mean return of each iteration, NaN where no episode ended.
-        return_window: mean return over the last 50 episodes, or NaN.
+        return_window: mean return over the latest episodes, or NaN.
     """
     colour = _COLOURS.get(state, "#777")
     age = duration(time.time() - since)
@@ -88,7 +88,7 @@ def _numbers(
     cells = []
     if return_window == return_window:
         curve = sparkline_svg(smooth([value for value in returns if value == value]), label="return so far")
-        cells.append(_cell("return, last 50 episodes", f"{return_window:.2f}", curve))
+        cells.append(_cell("return, latest episodes", f"{return_window:.2f}", curve))
     for metric, title in _SHOWN:
         if metric in latest:
             spec = METRICS[metric]

@@ -188,6 +188,27 @@ def test_until_leaves_the_event_loop_free_and_times_out(tmp_path):
     session.stop()
 
 
+def test_a_goal_needs_a_whole_window_of_episodes(tmp_path):
+    few = ["train_config.num_iterations=3", "rollout_config.episode_statistics_config.window=100000"]
+    with session_of(tmp_path, name="few", overrides=[*few, "train_config.target_return=1"]) as session:
+        session.start_rollout()
+        session.start_trainer()
+        session.wait(target_return=1.0, timeout=60)
+        assert session.state == "FINISHED", "only the end of training ended the waiting"
+        returns = session.episodes()["episode_return"]
+        assert session.return_window() == pytest.approx(returns.mean()) and session.return_window() > 1
+        assert not session.reached_target()
+    with session_of(
+        tmp_path, name="two", overrides=[few[0], "rollout_config.episode_statistics_config.window=2"]
+    ) as one:
+        one.start_rollout()
+        one.start_trainer()
+        one.wait(timeout=60)
+        assert one.return_window() == pytest.approx(one.episodes()["episode_return"].tail(2).mean())
+        assert one.reached_target(), "there is none to reach"
+        assert one.tasks().loc["default", "return_mean"] == pytest.approx(one.return_window())
+
+
 def test_evaluation_plays_held_out_episodes_and_disturbs_nothing(session):
     session.start_rollout()
     result = session.evaluate(3, random_policy=True, label="before")

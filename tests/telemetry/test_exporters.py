@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from minestudio_nb.contracts.fragments import EpisodeSummary, StreamId
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.errors import TelemetryError
 from minestudio_nb.runs import RunDirectory
@@ -21,6 +22,7 @@ def close_iterations(hub: Hub, count: int) -> None:
         recorder = Recorder()
         recorder.add("rollout/env_steps", 100)
         recorder.add("ppo/loss", 1.0 / k)
+        hub.episodes([EpisodeSummary(StreamId(0, 0), "chop", 2.0 * k, 10, 0, True, False, float(k))])
         hub.iteration(k, recorder.flush())
 
 
@@ -64,6 +66,7 @@ def test_tensorboard_files_hold_the_points(tmp_path: Path) -> None:
         (200, 0.5),
         (300, pytest.approx(1 / 3)),
     ]
+    assert [scalar.value for scalar in events.Scalars("task/chop/return_mean")] == [2.0, 3.0, 4.0]  # of 2, 4, 6
     (text,) = events.Tensors("events/env_restart")
     assert b"worker 1 / env 3 hung" in text.tensor_proto.string_val[0]
 

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,9 +137,29 @@ def test_reload_restores_everything_and_goes_on(run: RunDirectory) -> None:
     assert after.events[0].message == "applied" and after.events[0].data == {"key": "a", "at": 3}
     assert again.return_window() == 3.0 and again.env_steps == 128
     again.iteration(2, batch(rollout__env_steps=2))
+    assert again.news(points=1).points[0]["tasks"] == before.points[0]["tasks"], "counted anew from the file"
     assert again.news(points=1).points[0]["env_steps"] == 130
     again.close()
     assert [point["iteration"] for point in read_history(run.path).points] == [1, 2]
+
+
+def test_statistics_of_each_task_are_part_of_every_point(run: RunDirectory) -> None:
+    hub = Hub(run, window=2)
+    hub.iteration(1, {})
+    hub.episodes([episode(1.0), episode(2.0, 4), episode(4.0, 8), replace(episode(9.0), task="hunt")])
+    hub.iteration(2, {})
+    hub.close()
+    first, second = read_history(run.path).points
+    assert first["tasks"] == {} and list(second["tasks"]) == ["chop", "hunt"]
+    assert second["tasks"]["chop"] == {  # the latest two of three
+        "episodes": 3,
+        "return_mean": 3.0,
+        "return_std": 1.0,
+        "length_mean": 6.0,
+        "length_std": 2.0,
+        "terminated_fraction": 0.0,
+    }
+    assert hub.return_window() == 6.5  # (4 + 9) / 2
 
 
 def test_a_torn_last_line_is_left_out_and_the_next_row_is_whole(run: RunDirectory) -> None:
