@@ -67,63 +67,8 @@ _SHEEP: Final = [
     Part((-0.19, 0.92, 0.42), (0.19, 1.34, 0.85), "sheep_skin", "sheep_face", move=MOVE_HEAD, pivot=(1.1, 0.45)),
     Part((-0.22, 0.95, 0.36), (0.22, 1.4, 0.72), "sheep_wool", move=MOVE_HEAD, pivot=(1.1, 0.45)),
     *_legs("sheep_skin", 0.31, 0.33, -0.4, 0.4),
-    *_legs("sheep_wool", 0.33, 0.33, -0.4, 0.72, 0.3, foot=0.36),
+    *_legs("sheep_wool", 0.33, 0.33, -0.4, 0.72, 0.3, foot=0.36),  # below it the skin shows
 ]
-_PIG: Final = 2
-KIND_ZOMBIE: Final = 3
-KIND_ITEM: Final = 1000
-"""Kind ``KIND_ITEM + item`` is an item that lies about."""
-
-# How a part moves.
-MOVE_STILL: Final = 0
-MOVE_LEG: Final = 1  # swings with the limb phase
-MOVE_LEG_BACK: Final = 2  # swings against it
-MOVE_HEAD: Final = 3  # nods with the pitch
-
-
-@dataclass(frozen=True)
-class Part:
-    """One box: its corners, the point (y, z) it turns about, its movement, and its textures."""
-
-    low: tuple[float, float, float]
-    high: tuple[float, float, float]
-    side: str
-    front: str = ""
-    top: str = ""
-    move: int = MOVE_STILL
-    pivot: tuple[float, float] = (0.0, 0.0)
-
-
-def _legs(
-    side: str, half_x: float, front_z: float, back_z: float, height: float, width: float = 0.25, foot: float = 0.0
-) -> list[Part]:
-    """Four boxes from ``foot`` to ``height``; diagonal ones move together."""
-    parts = []
-    for z, moves in ((front_z, (MOVE_LEG, MOVE_LEG_BACK)), (back_z, (MOVE_LEG_BACK, MOVE_LEG))):
-        for sign, move in ((-1.0, moves[0]), (1.0, moves[1])):
-            x0, x1 = sorted((sign * half_x, sign * (half_x - width)))
-            low, high = (x0, foot, z - width / 2), (x1, height, z + width / 2)
-            parts.append(Part(low, high, side, move=move, pivot=(height, z)))
-    return parts
-
-
-_COW: Final = [
-    Part((-0.375, 0.75, -0.56), (0.375, 1.4, 0.56), "cow_hide"),
-    Part((-0.25, 0.95, 0.5), (0.25, 1.5, 0.9), "cow_head", "cow_face", move=MOVE_HEAD, pivot=(1.25, 0.5)),
-    Part((-0.33, 1.36, 0.6), (-0.25, 1.6, 0.68), "horn", move=MOVE_HEAD, pivot=(1.25, 0.5)),
-    Part((0.25, 1.36, 0.6), (0.33, 1.6, 0.68), "horn", move=MOVE_HEAD, pivot=(1.25, 0.5)),
-    Part((-0.13, 0.66, -0.5), (0.13, 0.76, -0.2), "udder"),
-    *_legs("cow_leg", 0.375, 0.41, -0.41, 0.75),
-]
-_SHEEP: Final = [
-    Part((-0.36, 0.62, -0.58), (0.36, 1.2, 0.5), "sheep_wool"),
-    Part((-0.19, 0.92, 0.42), (0.19, 1.34, 0.85), "sheep_skin", "sheep_face", move=MOVE_HEAD, pivot=(1.1, 0.45)),
-    Part((-0.22, 0.95, 0.36), (0.22, 1.4, 0.72), "sheep_wool", move=MOVE_HEAD, pivot=(1.1, 0.45)),
-    *_legs("sheep_skin", 0.31, 0.33, -0.4, 0.4),
-    *_legs("sheep_wool", 0.33, 0.33, -0.4, 0.72, 0.3, foot=0.36),
-]
-# The lower half of a sheep's leg is skin, so the woollen boxes end above it.
-_SHEEP[7:] = [Part((p.low[0], 0.36, p.low[2]), p.high, p.side, move=p.move, pivot=p.pivot) for p in _SHEEP[7:]]
 _PIG: Final = [
     Part((-0.31, 0.375, -0.56), (0.31, 0.9, 0.44), "pig_skin"),
     Part((-0.25, 0.44, 0.36), (0.25, 0.98, 0.86), "pig_skin", "pig_face", move=MOVE_HEAD, pivot=(0.75, 0.4)),
