@@ -15,7 +15,7 @@ import pytest
 
 from minestudio_nb.contracts.fragments import Fragment
 from minestudio_nb.contracts.weights import WeightsPackage
-from minestudio_nb.errors import EnvStartError, ResourceError, SessionStateError, StoreTimeoutError
+from minestudio_nb.errors import EnvStartError, ResourceError, SessionStateError
 from minestudio_nb.runtime.adapters import RemotePublisher, RemoteStore
 from minestudio_nb.runtime.base import Cursor
 from minestudio_nb.runtime.calls import call
@@ -111,8 +111,13 @@ def test_streams_are_whole(execution: str, ray_cluster: str, tmp_path: Path, sto
     assert {fragment.version for fragment in fragments} == {0, 1, 2, 3}
     assert len(streams) == 6
     buffer = find_actor(spec.session, "replay_buffer")
-    with pytest.raises(StoreTimeoutError, match="12 fragments are needed"):  # the gate is closed until weights come
-        RemoteStore(buffer).take(12, 3, 0.2)
+    stats = call(buffer.stats.remote())
+    assert (stats.outstanding, stats.unread) == (0, 0)  # the gate is closed until weights come, or somebody asks
+    store = RemoteStore(buffer)
+    more = store.fetch([meta.fragment_id for meta in store.take(12, 3, 60.0)])
+    fragments += [fragment for fragment in more if fragment is not None]
+    assert len(fragments) == 60 and {fragment.version for fragment in fragments[48:]} == {3}
+    check_fragments(fragments, marks={version: 10.0 * version for version in range(4)})
     snapshot = runtime.snapshot(Cursor())
     assert (snapshot.phase, snapshot.status["workers_alive"], snapshot.status["policy_version"]) == ("rolling", 2, 3)
     eventually(lambda: {episode["stream"][1] for episode in runtime.snapshot(Cursor()).episodes} == {0, 1, 2})
