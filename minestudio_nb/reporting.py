@@ -56,6 +56,7 @@ def write_report(session: OnlineSession, path: Path) -> Path:
         whole_config=redact_text(session.config.whole_config),
         failure=session.failure,
         goal=goal,
+        goal_reached=session.reached_target(),
     )
     write_atomically(path, render_report(data))
     return path

@@ -549,9 +549,14 @@ class OnlineSession:
         return sum(recent) / len(recent) if recent else math.nan
 
     def reached_target(self) -> bool:
-        """Whether a whole window of episodes returned ``train_config.target_return`` on average; true without one."""
+        """Whether a whole window of episodes returned ``train_config.target_return`` on average; true without one.
+
+        What ended training stays true, although episodes that finish afterwards move the window on.
+        """
         target = self._config().config.train_config.target_return
-        return target is None or (self._window_is_full() and self.return_window() >= target)
+        if target is None or self._status.get("stop_reason") == "target_return":
+            return True
+        return self._window_is_full() and self.return_window() >= target
 
     def _window(self) -> int:
         config = OnlineConfig() if self._loaded is None else self._loaded.config

@@ -68,6 +68,8 @@ class ReportData:
     """The configuration file as it was given."""
     failure: str = ""
     goal: float | None = None
+    """The return that training was to reach, and whether it did."""
+    goal_reached: bool = False
     created: float = field(default_factory=time.time)
 
 
@@ -120,7 +122,7 @@ def _headline(data: ReportData) -> str:
     else:
         sentence = f"No episode has ended yet; {steps} env steps so far."
     if data.goal is not None and window:
-        sentence += f" The goal of {number(data.goal)} was {'' if max(window) >= data.goal else 'not '}reached."
+        sentence += f" The goal of {number(data.goal)} was {'' if data.goal_reached else 'not '}reached."
     return sentence
 
 

@@ -198,15 +198,14 @@ def test_a_goal_needs_a_whole_window_of_episodes(tmp_path):
         returns = session.episodes()["episode_return"]
         assert session.return_window() == pytest.approx(returns.mean()) and session.return_window() > 1
         assert not session.reached_target()
-    with session_of(
-        tmp_path, name="two", overrides=[few[0], "rollout_config.episode_statistics_config.window=2"]
-    ) as one:
-        one.start_rollout()
-        one.start_trainer()
-        one.wait(timeout=60)
-        assert one.return_window() == pytest.approx(one.episodes()["episode_return"].tail(2).mean())
-        assert one.reached_target(), "there is none to reach"
-        assert one.tasks().loc["default", "return_mean"] == pytest.approx(one.return_window())
+    two = ["rollout_config.episode_statistics_config.window=2", "train_config.target_return=1"]
+    with session_of(tmp_path, name="two", overrides=two) as session:
+        session.start_rollout()
+        session.start_trainer()
+        status = session.wait(timeout=60)
+        assert status.values["stop_reason"] == "target_return" and session.reached_target()
+        assert session.return_window() == pytest.approx(session.episodes()["episode_return"].tail(2).mean())
+        assert session.tasks().loc["default", "return_mean"] == pytest.approx(session.return_window())
 
 
 def test_evaluation_plays_held_out_episodes_and_disturbs_nothing(session):

@@ -91,6 +91,7 @@ def full_data(points: list[dict[str, Any]], text: str, video: ReportVideo) -> Re
         whole_config=text,
         failure=text,
         goal=3.0,
+        goal_reached=True,
     )
 
 
@@ -111,6 +112,8 @@ def test_the_report_says_what_changed(points: list[dict[str, Any]], tmp_path: Pa
     html = render_report(full_data(points, "name", a_video(tmp_path)))
     assert "rose from <b>0.50</b> to <b>4.00</b> in 6,000 env steps" in html
     assert "The goal of 3 was reached." in html
+    missed = ReportData("missed", "STOPPED", points, goal=3.0)
+    assert "The goal of 3 was not reached." in render_report(missed)
     assert "<video" in html and "data:video/mp4;base64," in html
     assert "1.50 GB" in html and "1 min 58 s" in html  # memory; 59 iterations of 2 s
     assert html.count("<polyline") >= 10
