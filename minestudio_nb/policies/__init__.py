@@ -3,7 +3,7 @@
 from minestudio_nb.policies.base import ActOutput, FeedForwardPolicy, MinePolicy, Outputs, State, reset_state
 from minestudio_nb.policies.build import build_policy, policy_names, register_policy
 from minestudio_nb.policies.cnn import CnnPolicy
-from minestudio_nb.policies.device import get_compute_device
+from minestudio_nb.policies.device import choose_device, get_compute_device
 from minestudio_nb.policies.heads import CategoricalHead, ValueHead
 from minestudio_nb.policies.mlp import MlpPolicy
 from minestudio_nb.policies.weights import load_package, load_state, load_weights, save_weights, to_package
@@ -19,6 +19,7 @@ __all__ = [
     "State",
     "ValueHead",
     "build_policy",
+    "choose_device",
     "get_compute_device",
     "load_package",
     "load_state",

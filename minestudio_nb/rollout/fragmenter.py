@@ -53,9 +53,9 @@ class Fragmenter:
         """bool ``(num_envs,)``: whether the observation shown now begins an episode. Not to be written."""
         return self._first_now
 
-    def is_open(self, env: int) -> bool:
-        """Whether a fragment was begun."""
-        return bool(self._position[env] > 0)
+    def newest_version(self, env: int) -> int:
+        """Policy version that chose the action of the step that :meth:`finish` has not been told of yet."""
+        return int(self._versions[env, self._position[env]])
 
     def needs_state(self, ids: Ids) -> npt.NDArray[np.bool_]:
         """Which of ``ids`` begin a fragment with their next step, and so need ``states`` in :meth:`begin`."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
+from minestudio_nb.config.schema import OnlineConfig
 from minestudio_nb.contracts.fragments import FragmentMeta, StreamId
 from minestudio_nb.contracts.telemetry import MetricBatch, Stat
 
@@ -102,6 +103,22 @@ class ReplayBuffer(Generic[Ref]):
         self._nbytes = 0
         self._totals = _Counts()
         self._recent = _Counts()
+
+    @classmethod
+    def of(cls, config: OnlineConfig, schedule: Schedule) -> ReplayBuffer[Ref]:
+        """The buffer that ``config`` describes.
+
+        Predecessors are kept where something may be made anew from them: a reference policy's memory, or the state of
+        a fragment that is read once more.
+        """
+        settings = config.rollout_config.replay_buffer_config
+        return cls(
+            config.buffer_fragments,
+            settings.max_reuse,
+            settings.max_staleness,
+            FlowControl(schedule, config.fragments_per_iteration, config.lead),
+            keep_previous=config.train_config.kl_divergence_coef_rho > 0 or settings.max_reuse > 1,
+        )
 
     # The rollout's side.
 

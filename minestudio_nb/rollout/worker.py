@@ -22,6 +22,7 @@ from minestudio_nb.contracts.telemetry import Event, MetricBatch, Stat
 from minestudio_nb.environments.build import EnvFactory, env_seed, prepare_simulator
 from minestudio_nb.environments.slot import EpisodeEnd
 from minestudio_nb.policies.base import MinePolicy
+from minestudio_nb.policies.device import choose_device
 from minestudio_nb.policies.weights import load_package
 from minestudio_nb.rollout.execution import start_pool
 from minestudio_nb.rollout.fragmenter import Fragmenter
@@ -123,7 +124,7 @@ class RolloutWorker:
         """Everything that needs the environments' spec."""
         self.spec, count = pool.spec, self._settings.num_envs
         self._limit = self._settings.batch_size or (count if pool.kind == "in_worker" else max(1, count // 2))
-        self._device = self._choose_device()
+        self._device = choose_device(self._settings.device, self._config.rollout_config.num_gpus_per_worker)
         self._generator = torch.Generator(self._device)
         # Any fixed function of (seed, worker) will do; this one meets no environment's seed and no other worker's.
         self._generator.manual_seed(env_seed(self._seed, self.index, count))
@@ -371,7 +372,7 @@ class RolloutWorker:
             self._tasks[env],
             float(self._returns[env]),
             int(self._lengths[env]),
-            self.version,
+            self._fragments.newest_version(env),
             bool(arrays.terminated[env]),
             bool(arrays.truncated[env]),
             time.time(),
@@ -436,9 +437,3 @@ class RolloutWorker:
         if self._pool is None:
             raise RuntimeError("start() must come first, and close() last.")
         return self._pool
-
-    def _choose_device(self) -> torch.device:
-        wanted = self._settings.device
-        if wanted == "auto":
-            wanted = "cuda" if self._config.rollout_config.num_gpus_per_worker > 0 else "cpu"
-        return torch.device(wanted)

@@ -12,7 +12,7 @@ from typing import Any
 from minestudio_nb.config.schema import OnlineConfig
 from minestudio_nb.contracts.fragments import FragmentMeta
 from minestudio_nb.errors import StoreTimeoutError, TrainingError
-from minestudio_nb.rollout.replay_buffer import BufferStats, FlowControl, ReplayBuffer, Schedule
+from minestudio_nb.rollout.replay_buffer import BufferStats, ReplayBuffer, Schedule
 
 __all__ = ["ReplayBufferActor"]
 
@@ -22,14 +22,7 @@ class ReplayBufferActor:
     from replacing them by their data."""
 
     def __init__(self, config: OnlineConfig, schedule: Schedule, supervisor: Any) -> None:
-        settings = config.rollout_config.replay_buffer_config
-        self._core: ReplayBuffer[list[Any]] = ReplayBuffer(
-            config.buffer_fragments,
-            settings.max_reuse,
-            settings.max_staleness,
-            FlowControl(schedule, config.fragments_per_iteration, config.lead),
-            keep_previous=config.train_config.kl_divergence_coef_rho > 0 or settings.max_reuse > 1,
-        )
+        self._core: ReplayBuffer[list[Any]] = ReplayBuffer.of(config, schedule)
         self._supervisor = supervisor
         self._changed = asyncio.Condition()
         self._closed: str | None = None

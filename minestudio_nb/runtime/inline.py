@@ -27,10 +27,10 @@ from minestudio_nb.contracts.fragments import Fragment, FragmentMeta
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.contracts.weights import WeightsPackage
-from minestudio_nb.errors import SessionStateError, StoreTimeoutError, TrainingError
-from minestudio_nb.policies import build_policy, load_package
+from minestudio_nb.errors import StoreTimeoutError, TrainingError
+from minestudio_nb.policies import build_policy, choose_device, load_package
 from minestudio_nb.rollout.evaluation import evaluate
-from minestudio_nb.rollout.replay_buffer import FlowControl, ReplayBuffer
+from minestudio_nb.rollout.replay_buffer import ReplayBuffer
 from minestudio_nb.rollout.worker import RolloutWorker
 from minestudio_nb.runtime.base import Cursor, EvaluationResult, Phase, RuntimeSpec, Snapshot
 from minestudio_nb.runtime.common import (
@@ -161,7 +161,6 @@ class InlineRuntime:
         all of them --numbers, events--> hub;  user --edits, orders--> controls --> trainer
         """
         config, loaded = self._config, self.spec.config
-        buffer_config = config.rollout_config.replay_buffer_config
         self._run = prepare_run(self.spec)
         self._hub = Hub.reload(
             self._run,
@@ -170,13 +169,7 @@ class InlineRuntime:
             config.rollout_config.episode_statistics_config.window,
         )
         self._controls = Controls()
-        buffer: ReplayBuffer[Fragment] = ReplayBuffer(
-            config.buffer_fragments,
-            buffer_config.max_reuse,
-            buffer_config.max_staleness,
-            FlowControl("alternate", config.fragments_per_iteration),
-            keep_previous=config.train_config.kl_divergence_coef_rho > 0,
-        )
+        buffer: ReplayBuffer[Fragment] = ReplayBuffer.of(config, "alternate")
         self._buffer = buffer
         self._store = InlineStore(buffer, self._hub)
         self._weights = InlineWeights(buffer)
@@ -213,7 +206,7 @@ class InlineRuntime:
             telemetry=self._hub,
             checkpoints=CheckpointStore(self._run.checkpoints),
             session=self.spec.session,
-            device=_device(config),
+            device=choose_device(config.train_config.device, config.train_config.num_gpus_per_worker),
             extra_state=self._rollout_state,
             return_window=self._full_return_window,
             on_edit=self._edited,
@@ -377,15 +370,3 @@ class InlineRuntime:
     def _requested(self, wish: Mapping[str, Any]) -> None:
         if wish["kind"] == "record":
             self._store.workers[0].record(int(wish["episodes"]))
-
-
-def _device(config: OnlineConfig) -> torch.device:
-    """``train_config.device``; auto is the GPU where the configuration asks for one."""
-    train = config.train_config
-    if train.device != "auto":
-        return torch.device(train.device)
-    if train.num_gpus_per_worker <= 0:
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise SessionStateError("train_config.num_gpus_per_worker asks for a GPU and torch sees none; use scale=laptop")
-    return torch.device("cuda")

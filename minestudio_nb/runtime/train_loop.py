@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from minestudio_nb.config.schema import OnlineConfig
-from minestudio_nb.policies import build_policy
+from minestudio_nb.policies import build_policy, choose_device
 from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime.adapters import RemoteControl, RemotePublisher, RemoteStore, RemoteTelemetry
 from minestudio_nb.runtime.calls import PUBLISH_SECONDS, call
@@ -37,14 +36,6 @@ def train_loop(arguments: dict[str, Any]) -> None:
         call(supervisor.trainer_result.remote(reason, "", ""), what="the supervisor")
 
 
-def device_of(config: OnlineConfig) -> torch.device:
-    """``train_config.device``; auto is the GPU that Ray gave this process, else the CPU."""
-    train = config.train_config
-    if train.device != "auto":
-        return torch.device(train.device)
-    return torch.device("cuda" if train.num_gpus_per_worker > 0 else "cpu")
-
-
 def _train(job: TrainJob) -> str | None:
     """Builds the trainer and runs it to its end; the reason on rank 0, None on the others."""
     from minestudio_nb.trainer import CheckpointStore, SingleProcess, TorchCollective, get_trainer_class
@@ -52,7 +43,7 @@ def _train(job: TrainJob) -> str | None:
     config, spec = job.config, job.spec
     train = config.train_config
     torch.set_num_threads(train.num_threads)
-    device = device_of(config)
+    device = choose_device(train.device, train.num_gpus_per_worker)
     group = torch.distributed.is_available() and torch.distributed.is_initialized()
     several = group and torch.distributed.get_world_size() > 1
     collective = TorchCollective(device if device.type == "cuda" else None) if several else SingleProcess()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from minestudio_nb.contracts.specs import ActionLeaf, ActionSpec, BoxSpec, EnvSpec, ObsSpec
 from minestudio_nb.contracts.weights import WeightsPackage
-from minestudio_nb.errors import ConfigError, UnsupportedSpaceError, WeightsError
+from minestudio_nb.errors import ConfigError, ResourceError, UnsupportedSpaceError, WeightsError
 from minestudio_nb.policies import (
     CategoricalHead,
     CnnPolicy,
@@ -19,6 +19,7 @@ from minestudio_nb.policies import (
     MlpPolicy,
     ValueHead,
     build_policy,
+    choose_device,
     load_package,
     load_weights,
     reset_state,
@@ -46,6 +47,17 @@ def observations(env_spec: EnvSpec, *lead: int) -> dict[str, Tensor]:
         key: (torch.rand(*lead, *box.shape, generator=generator) * 255).to(getattr(torch, box.dtype))
         for key, box in env_spec.obs.items()
     }
+
+
+def test_one_rule_for_devices() -> None:
+    assert choose_device("auto", 0.0) == choose_device("cpu", 1.0) == torch.device("cpu")
+    assert choose_device("mps", 0.0).type == "mps"
+    for wanted, gpus in (("auto", 0.5), ("cuda", 0.0)):
+        if torch.cuda.is_available():
+            assert choose_device(wanted, gpus).type == "cuda"
+        else:
+            with pytest.raises(ResourceError, match=r"torch sees none.*scale=laptop"):
+                choose_device(wanted, gpus)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minestudio_nb.config.schema import OnlineConfig
 from minestudio_nb.contracts.fragments import StreamId
 from minestudio_nb.rollout.replay_buffer import FlowControl, ReplayBuffer
 
@@ -73,6 +74,21 @@ def test_capacity_evicts_the_most_read_then_the_oldest_but_not_what_is_in_traini
     assert buffer.refs([1, 2, 3]) == [None, "0/0/2", "0/0/3"]
     assert buffer.stats().evicted_unread == 1  # fragment 4, because 2 and 3 are being trained on
     assert buffer.stats().nbytes == 40
+
+
+@pytest.mark.parametrize(("rho", "reuse", "kept"), [(0.0, 1, False), (0.1, 1, True), (0.0, 2, True)])
+def test_predecessors_are_kept_where_states_are_made_anew(rho, reuse, kept):
+    config = OnlineConfig.from_dict(
+        {
+            "train_config": {"kl_divergence_coef_rho": rho, "batches_per_iteration": 1, "gradient_accumulation": 1},
+            "rollout_config": {"replay_buffer_config": {"max_reuse": reuse, "max_staleness": 1}},
+        }
+    )
+    buffer = ReplayBuffer.of(config, "alternate")
+    buffer.publish(0)
+    (first,) = add(buffer, 0, 1)
+    buffer.publish(2)  # stale now, and its successor is still to come
+    assert (buffer.refs([first]) == ["0/0/0"]) is kept
 
 
 def test_previous_and_lost():

@@ -68,15 +68,17 @@ def test_every_step_arrives_once_with_the_weights_that_produced_it(mode: str) ->
 @pytest.mark.parametrize("mode", MODES)
 def test_episode_summaries_agree_with_the_fragments(mode: str) -> None:
     sink = ListSink(24)
-    with started(mode, sink, length=10) as (worker, _, telemetry):
+    with started(mode, sink, length=10) as (worker, slot, telemetry):
+        slot.publish_every(3, worker._policy)
         worker.run()
-    streams = check_fragments(sink.fragments)
+    streams = check_fragments(sink.fragments, slot.marks)
     for stream, parts in streams.items():
         rewards = np.concatenate([part.rewards for part in parts])
         ends = np.flatnonzero(np.concatenate([part.terminated | part.truncated for part in parts]))
         expected = [float(chunk.sum()) for chunk in np.split(rewards, ends + 1)[:-1]]
         mine = [episode for episode in telemetry.finished if episode.stream == stream]
         assert [episode.episode_return for episode in mine] == expected
+        assert [episode.version for episode in mine] == np.concatenate([part.versions for part in parts])[ends].tolist()
         assert [episode.length for episode in mine] == [episode_length(stream.env, i) for i in range(len(mine))]
         assert [episode.extras["episode"] for episode in mine] == list(range(len(mine)))
         assert all(episode.terminated != episode.truncated for episode in mine)
