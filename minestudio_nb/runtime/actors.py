@@ -33,18 +33,24 @@ ACQUIRE_SECONDS = 10.0
 
 
 class WeightsSlot:
-    """:class:`~minestudio_nb.contracts.protocols.WeightsSource` with room for one package: the newest replaces it."""
+    """:class:`~minestudio_nb.contracts.protocols.WeightsSource` with room for one package, the newest.
+
+    Packages may arrive out of order, since each comes by a call of its own; an older one is left out.
+    """
 
     def __init__(self) -> None:
         self._package: WeightsPackage | None = None
+        self._lock = threading.Lock()
 
     def newest(self) -> WeightsPackage | None:
         """The newest package, or None before the first."""
         return self._package
 
     def put(self, package: WeightsPackage) -> None:
-        """Replaces the package; one assignment, so a reader sees the old one or the new one."""
-        self._package = package
+        """Replaces the package by a newer one; one assignment, so a reader sees the old one or the new one."""
+        with self._lock:
+            if self._package is None or package.version > self._package.version:
+                self._package = package
 
 
 class RemoteSink:

@@ -409,6 +409,8 @@ class BaseTrainer(ABC):
         for key, (base, value) in list(self.progress.edits.items()):
             if self.config.get(key) == base:
                 self.config = self.config.with_value(key, value)
+                if self.is_main and self._on_edit:
+                    self._on_edit(key, value)
             else:  # whoever resumed gave another value, and that is newer
                 del self.progress.edits[key]
         torch.set_rng_state(checkpoint.state["torch_rng"])

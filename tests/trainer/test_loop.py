@@ -308,8 +308,11 @@ def test_live_edits_survive_a_resume_unless_something_newer_is_said(tmp_path: Pa
     bench.control.edit("train_config.learning_rate", 3e-3)
     bench.control.edit("train_config.ppo_clip", 0.3)
     bench.run()
-    again = Bench(small_config(resume="latest", num_iterations=3, ppo_clip=0.1), checkpoints=store)
+    told: dict[str, float] = {}
+    config = small_config(resume="latest", num_iterations=3, ppo_clip=0.1)
+    again = Bench(config, checkpoints=store, on_edit=told.__setitem__)
     again.run()
+    assert told == {"train_config.learning_rate": 3e-3}  # for the buffer, where it is one of its settings
     train = again.trainer.config.train_config
     assert (train.learning_rate, train.ppo_clip) == (3e-3, 0.1)
     assert list(again.telemetry.points) == [3]
