@@ -60,8 +60,9 @@ class LoadedConfig:
     def files(self) -> dict[str, str]:
         """Texts to save in a run directory by file name, secrets hidden: ``load_config`` reads ``config.yaml`` again.
 
-        A Python module is saved beside it and referred to. Functions given in Python cannot be saved: loading then says
-        that they are needed, ``load_config({"base": "runs/x/config.yaml", "env_generator": ...})``.
+        ``whole_config`` has only what was said, without defaults. A Python module is saved instead, and referred to.
+        Functions given in Python cannot be saved: loading then says that they are needed,
+        ``load_config({"base": "runs/x/config.yaml", "env_generator": ...})``.
         """
         settings = self.config.to_dict()
         texts = {}
@@ -71,6 +72,8 @@ class LoadedConfig:
         elif "module" in by_kind:
             texts[SAVED_MODULE] = redact_text(by_kind["module"].source)
             settings["generator_module"] = SAVED_MODULE
+        if SAVED_MODULE not in texts:
+            texts["whole_config"] = self.whole_config
         return {"config.yaml": to_yaml(settings), **texts}
 
 

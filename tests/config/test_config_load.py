@@ -350,6 +350,8 @@ def test_saved_shipped_configuration_loads_again(elsewhere: Path, name: str) -> 
     again = load_config(save(first, elsewhere / "runs/r1"))
     assert (again.config, again.env, again.policy) == (first.config, first.env, first.policy)
     assert again.warnings == ()
+    said = yaml.safe_load((elsewhere / "runs/r1/whole_config").read_text())
+    assert "timeouts" not in said and said["train_config"].keys() < first.config.to_dict()["train_config"].keys()
 
 
 def test_importing_the_package_loads_no_ray_and_no_torch() -> None:
