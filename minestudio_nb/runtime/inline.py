@@ -87,16 +87,16 @@ class InlineStore:
         self.buffer = buffer
         self.workers: Sequence[RolloutWorker] = ()
         self._hub = hub
-        self._stopped = False
+        self.stopped = False
 
     def take(self, count: int, version: int, timeout: float) -> list[FragmentMeta]:
         """Lets the workers collect what is missing, and hands out ``count`` fragments."""
         first = version % len(self.workers)  # where there is credit for some workers only, they take turns
         turns = [*self.workers[first:], *self.workers[:first]]
         while (metas := self.buffer.take(count, version)) is None:
-            if self._stopped:
+            if self.stopped:
                 raise StoreTimeoutError(f"{count} fragments are needed, and the workers were told to stop.")
-            if sum(worker.collect_round() for worker in turns) == 0 and not self._stopped:
+            if sum(worker.collect_round() for worker in turns) == 0 and not self.stopped:
                 raise TrainingError(
                     f"{count} fragments are needed, and no worker delivers any although none was told to stop: "
                     f"{self.buffer.stats()}. Look at events()."
@@ -114,7 +114,7 @@ class InlineStore:
 
     def stop(self) -> None:
         """Ends the round at hand; there will be no other."""
-        self._stopped = True
+        self.stopped = True
         for worker in self.workers:
             worker.stop()
 
@@ -351,12 +351,16 @@ class InlineRuntime:
         return self._hub.return_window() if self._hub.window_size() >= window else math.nan
 
     def _rollout_state(self) -> Mapping[str, Any]:
-        return {"workers": [worker.get_state() for worker in self._store.workers], "env_steps": self._hub.env_steps}
+        state: dict[str, Any] = {"hub": self._hub.get_state()}
+        if not self._store.stopped:  # else a round may have been cut, and the middle of a fragment is no state
+            state["workers"] = [worker.get_state() for worker in self._store.workers]
+        return state
 
     def _restore_rollout(self, state: Mapping[str, Any]) -> None:
-        workers = state["workers"]
+        self._hub.set_state(state["hub"])
+        workers = state.get("workers", ())  # none from Ray's trainer, nor from a run that was cut short
         if len(workers) != len(self._store.workers):
-            text = f"The checkpoint is of {len(workers)} rollout workers, now there are {len(self._store.workers)}"
+            text = f"The checkpoint holds {len(workers)} rollout workers, now there are {len(self._store.workers)}"
             self._hub.event(Event("resume", f"{text}: environments begin new episodes.", "warning"))
             return
         for worker, worker_state in zip(self._store.workers, workers, strict=True):

@@ -217,6 +217,16 @@ class Supervisor:
         call(self._buffer.published.remote(package.version, collect), what="the replay buffer")
 
     @ray.method(concurrency_group="trainer")
+    def statistics(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the hub; see :meth:`Hub.get_state`."""
+        return self._hub.get_state()
+
+    @ray.method(concurrency_group="trainer")
+    def restore_statistics(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a checkpoint's statistics, where this run has none of its own."""
+        self._hub.set_state(state)
+
+    @ray.method(concurrency_group="trainer")
     def trainer_process(self, pid: int) -> None:
         """A training process on this node tells its process id, for the session's CPU time."""
         self._processes.add(pid)

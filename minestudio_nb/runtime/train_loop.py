@@ -63,10 +63,13 @@ def _train(job: TrainJob) -> str | None:
         session=spec.session,
         device=device,
         first_version=job.first_version,
+        extra_state=lambda: {"hub": call(job.supervisor.statistics.remote(), what="the supervisor")},
         return_window=lambda: call(job.supervisor.return_window.remote(), what="the supervisor"),
         on_edit=lambda key, value: call(job.supervisor.edited.remote(key, value), what="the supervisor"),
         on_request=lambda wish: call(job.supervisor.forward.remote(dict(wish)), what="the supervisor"),
     )
     trainer.setup()
+    if trainer.resumed_extra_state and collective.rank == 0:
+        call(job.supervisor.restore_statistics.remote(trainer.resumed_extra_state["hub"]), what="the supervisor")
     result = trainer.train()
     return result.reason if collective.rank == 0 else None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -57,6 +59,20 @@ class EpisodeStatistics:
     def window_size(self) -> int:
         """How many episodes :meth:`return_window` is the mean of."""
         return len(self._returns)
+
+    def get_state(self) -> dict[str, Any]:
+        """Plain data for a checkpoint."""
+        tasks = {name: {"count": task.count, "latest": [*task.latest]} for name, task in self._tasks.items()}
+        return {"returns": [*self._returns], "tasks": tasks}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Takes back what :meth:`get_state` gave."""
+        self._returns = deque(state["returns"], maxlen=self.window)
+        self._tasks = {}
+        for name, saved in state["tasks"].items():
+            task = self._tasks[name] = _Task(self.window)
+            task.count = int(saved["count"])
+            task.latest.extend(saved["latest"])
 
 
 def _summarise(task: _Task) -> TaskStatistics:

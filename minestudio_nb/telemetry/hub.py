@@ -223,6 +223,18 @@ class Hub:
         with self._lock:
             return self._env_steps + self._open_steps()
 
+    def get_state(self) -> dict[str, Any]:
+        """What a checkpoint keeps, for a run elsewhere that goes on from it: plain data."""
+        with self._lock:
+            return {"env_steps": self.env_steps, "statistics": self._statistics.get_state()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Takes back what :meth:`get_state` gave. A hub that has a history of its own keeps that instead."""
+        with self._lock:
+            if not self._points.total:
+                self._env_steps = int(state["env_steps"])
+                self._statistics.set_state(state["statistics"])
+
     def last_point(self) -> Point | None:
         """The newest point, or None before the first iteration closed."""
         with self._lock:

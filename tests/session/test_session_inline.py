@@ -311,6 +311,41 @@ def test_a_run_stopped_and_resumed_is_bit_equal_to_one_that_never_stopped(tmp_pa
         assert tensor.equal(resumed[name]), name
 
 
+def test_a_run_that_goes_on_elsewhere_counts_on(tmp_path):
+    _run_counting(tmp_path, "first", 3)
+    _run_counting(tmp_path, "second", 4, resume="first")
+    last, next_ = (
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("first", "second")
+    )
+    assert [point["iteration"] for point in next_] == [4]
+    assert next_[0]["env_steps"] == last[-1]["env_steps"] + 4 * 8
+    finished = next_[0]["values"].get("episode/count", 0)
+    before, after = (sum(task["episodes"] for task in point["tasks"].values()) for point in (last[-1], next_[0]))
+    assert before > 0 and after == before + finished
+
+
+class _Slow(_Counts):
+    """Takes its time, as Minecraft does."""
+
+    def step(self, action):
+        time.sleep(0.1)
+        return super().step(action)
+
+
+def test_a_stop_within_a_round_saves_a_checkpoint(tmp_path):
+    config = small(_Slow, num_iterations=9, save_interval=100)
+    config["online_dict"]["recovery_interval"] = 100
+    session = session_of(tmp_path, config, "cut")
+    session.start_rollout()
+    session.start_trainer()
+    session.wait(env_steps=33, timeout=60)  # the second iteration is being collected
+    assert session.stop(timeout=1.0).failure == ""
+    saved = CheckpointStore(tmp_path / "cut" / "checkpoints").load()
+    assert saved.iteration == 1
+    assert "workers" not in saved.extra  # in the middle of their fragments
+
+
 def test_the_resumed_test_would_notice_another_seed(tmp_path):
     _run_counting(tmp_path, "one", 2)
     config = small(_Counts, num_iterations=2)

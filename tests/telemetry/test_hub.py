@@ -143,6 +143,21 @@ def test_reload_restores_everything_and_goes_on(run: RunDirectory) -> None:
     assert [point["iteration"] for point in read_history(run.path).points] == [1, 2]
 
 
+def test_a_checkpoint_keeps_the_statistics_for_a_run_without_a_history(run: RunDirectory) -> None:
+    hub = Hub(window=3)
+    hub.episodes([episode(float(k)) for k in range(5)])
+    hub.iteration(1, batch(rollout__env_steps=40))
+    state = json.loads(json.dumps(hub.get_state()))
+    elsewhere = Hub(window=3)
+    elsewhere.set_state(state)
+    assert elsewhere.env_steps == 40 and elsewhere.return_window() == 3.0
+    elsewhere.iteration(2, {})
+    assert elsewhere.news().points[0]["tasks"] == hub.news().points[0]["tasks"]
+    hub.iteration(2, batch(rollout__env_steps=2))
+    hub.set_state(state)
+    assert hub.env_steps == 42, "its own history counts"
+
+
 def test_statistics_of_each_task_are_part_of_every_point(run: RunDirectory) -> None:
     hub = Hub(run, window=2)
     hub.iteration(1, {})
