@@ -119,7 +119,7 @@ class StopReport:
         """The report of a session that ended with ``status`` and wrote into ``directory``."""
         wanted = ("config.yaml", "metrics.jsonl", "events.jsonl", "episodes.jsonl", "checkpoints", "report.html")
         files = {
-            name: str(directory / name) for name in wanted if directory is not None and (directory / name).exists()
+            name: str(directory / name) for name in wanted if directory is not None and _is_there(directory / name)
         }
         return cls(
             name=status.name,
@@ -141,3 +141,8 @@ class StopReport:
         return "\n".join(lines)
 
     __repr__ = __str__
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file, or such a folder with something in it."""
+    return any(path.iterdir()) if path.is_dir() else path.exists()

@@ -139,7 +139,8 @@ def _resolve(name: str, module: str, attribute: str) -> Any:
             raise
     except AttributeError:
         pass
-    return placeholder(name, f"minestudio_nb has no equivalent yet ({module}.{attribute} does not exist).")
+    instead = " Replace the policy: load_config(..., policy='cnn')." if module == "minestudio_nb.policies" else ""
+    return placeholder(name, f"minestudio_nb has no equivalent yet.{instead}")
 
 
 class _CompatModule(types.ModuleType):

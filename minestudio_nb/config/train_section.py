@@ -151,6 +151,7 @@ class TrainConfig(Section):
     zero_initial_vf: bool = setting(
         False, "Set the value head's last layer to zero at the start.", why_not_live=READ_AT_THE_START
     )
+    fix_decoder: bool = setting(False, "Keep the policy's decoder as it is.", inert="Every layer is trained.")
     vf_warmup: int = setting(
         0,
         "Iterations at the start that train the value function only.",

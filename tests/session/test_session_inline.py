@@ -229,7 +229,7 @@ def test_a_failing_start_leaves_a_clear_error_and_no_worker(tmp_path):
     assert session.state == "FAILED"
     with pytest.raises(SessionStateError, match="no such world"):
         session.start_trainer()
-    session.stop()
+    assert "checkpoints" not in session.stop().files, "none was saved"
 
 
 class _Crashing(gymnasium.Env):
