@@ -153,6 +153,7 @@ class TensorBoardExporter:
         _need("tensorboard", "TensorBoard", "logger_config.tensorboard=false", "lab")
         self._directory = directory
         self._writer: Any = None
+        self._env_steps = 0
 
     def open(self) -> None:
         event_files = importlib.import_module("tensorboard.summary.writer.event_file_writer")
@@ -160,13 +161,14 @@ class TensorBoardExporter:
 
     def point(self, point: Point) -> None:
         summary = importlib.import_module("tensorboard.compat.proto.summary_pb2")
+        self._env_steps = point["env_steps"]
         values = [summary.Summary.Value(tag=name, simple_value=value) for name, value in _scalars(point).items()]
         self._add(summary.Summary(value=values), point["time"], point["env_steps"])
 
     def event(self, event: Event) -> None:
         text = importlib.import_module("tensorboard.plugins.text.summary_v2")
         message = f"{event.severity}: {event.message}" + (f" ({event.source})" if event.source else "")
-        self._add(text.text_pb(f"events/{event.kind}", message), event.time, event.iteration or 0)
+        self._add(text.text_pb(f"events/{event.kind}", message), event.time, self._env_steps)
 
     def close(self) -> None:
         if self._writer is not None:

@@ -15,6 +15,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from minestudio_nb.config import compose
+from minestudio_nb.config.compose import library_dir
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -53,6 +56,14 @@ def test_every_requirement_is_pinned_at_a_version_that_it_allows() -> None:
         version = pinned.get(canonicalize_name(requirement.name))
         assert version is not None, f"{requirement.name} is not in constraints-cpu.txt"
         assert requirement.specifier.contains(version, prereleases=True), f"{text} does not allow {version}"
+
+
+def test_configurations_travel_in_the_wheel_to_where_they_are_looked_for() -> None:
+    included = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    source, target = next(iter(included["force-include"].items()))
+    assert (ROOT / source).resolve() == library_dir().resolve(), "an installation from sources uses them in place"
+    installed = Path(compose.__file__).parent.relative_to(ROOT) / "library"
+    assert Path(target) == installed
 
 
 def test_make_has_the_targets_that_the_readme_names() -> None:

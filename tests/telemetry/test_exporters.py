@@ -69,6 +69,7 @@ def test_tensorboard_files_hold_the_points(tmp_path: Path) -> None:
     assert [scalar.value for scalar in events.Scalars("task/chop/return_mean")] == [2.0, 3.0, 4.0]  # of 2, 4, 6
     (text,) = events.Tensors("events/env_restart")
     assert b"worker 1 / env 3 hung" in text.tensor_proto.string_val[0]
+    assert text.step == 300, "events share the axis of the scalars"
 
 
 def test_the_exporter_of_tensorboard_loads_no_torch(tmp_path: Path) -> None:
