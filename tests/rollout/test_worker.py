@@ -83,7 +83,8 @@ def test_episode_summaries_agree_with_the_fragments(mode: str) -> None:
         assert [episode.extras["episode"] for episode in mine] == list(range(len(mine)))
         assert all(episode.terminated != episode.truncated for episode in mine)
         assert all(episode.task == f"task{stream.env % 2}" for episode in mine)
-        assert {part.task for part in parts[2:]} == {f"task{stream.env % 2}"}
+        assert {part.task for part in parts[2:]} <= {f"task{stream.env % 2}"}
+    assert max(map(len, streams.values())) > 2, "some stream is long enough for the line above to say something"
 
 
 @pytest.mark.parametrize("mode", MODES)
