@@ -118,7 +118,7 @@ def main() -> None:
     finish(folder, "orders", rank, orders(rank, folder))
     dist.barrier()
     dist.destroy_process_group()
-    # Everything is on disk. gloo's threads may still be ending, and an interpreter that ends meanwhile aborts now and then.
+    # Everything is on disk. The threads of gloo may still be ending, and then an interpreter that ends aborts at times.
     sys.stderr.flush()
     os._exit(0)
 
