@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from minestudio_nb.config.fields import Problem
+from minestudio_nb.config.minestudio_compat import CALLBACK_NAMES
 from minestudio_nb.config.resources import Resources
-from minestudio_nb.config.schema import OnlineConfig, field_specs, parse_config
+from minestudio_nb.config.schema import EnvConfig, OnlineConfig, field_specs, parse_config
 from minestudio_nb.contracts.fields import nearest_hint
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.errors import ConfigError
@@ -16,6 +17,11 @@ from minestudio_nb.errors import ConfigError
 __all__ = ["buffer_bytes", "check", "gigabytes", "observation_bytes", "require"]
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_OF_A_WORLD = (
+    "action_type", "obs_size", "render_size", "biome", "inventory", "num_empty_frames", "camera_config", "callbacks",
+    "wrappers",
+)  # fmt: skip
+"""Settings of env_config that a Gymnasium environment has no use for."""
 _IMAGE_POLICIES, _VECTOR_POLICIES = ("cnn",), ("mlp",)
 
 
@@ -46,6 +52,7 @@ def check(
         _intervals,
         _devices,
         _environment,
+        _parts_of_the_world,
         _inert_settings,
     ]
     for rule in rules:
@@ -194,6 +201,21 @@ def _environment(config: OnlineConfig) -> Iterator[Problem]:
     if env.simulator != "gymnasium" and env.id:
         text = f"only simulator gymnasium takes an id, simulator {env.simulator} came with id {env.id!r}"
         yield Problem("env_config.id", text, "Use env_config.simulator=gymnasium, or remove the id.")
+
+
+def _parts_of_the_world(config: OnlineConfig) -> Iterator[Problem]:
+    env, default = config.env_config, EnvConfig()
+    if env.simulator == "gymnasium":
+        given = [name for name in _OF_A_WORLD if getattr(env, name) != getattr(default, name)]
+        if given:
+            text = f"{', '.join(given)} say how a Minecraft world is built, which a Gymnasium environment is not"
+            yield Problem("env_config", text, "Remove them, they have no effect.", "warning")
+        return
+    for index, callback in enumerate(env.callbacks):
+        name = callback["name"]
+        if not {name, f"{name}Callback"} & set(CALLBACK_NAMES):
+            text = f"there is no callback {name!r}{nearest_hint(name, CALLBACK_NAMES)}"
+            yield Problem(f"env_config.callbacks.{index}", text, "Correct the name.")
 
 
 def _registered_id(config: OnlineConfig) -> Iterator[Problem]:

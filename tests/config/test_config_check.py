@@ -146,6 +146,18 @@ def test_everything_comes_at_once_errors_first() -> None:
         ({"train_config.device": "gpu"}, "train_config.device", "'gpu' came", "error"),
         ({"env_config.obs_size": [0, 64]}, "env_config.obs_size", "1 to 4096 pixels, [0, 64] came", "error"),
         ({"env_config.simulator": "gymnasium"}, "env_config.id", "needs a registered id", "error"),
+        (
+            {"env_config.simulator": "gymnasium", "env_config.id": "A-v0", "env_config.callbacks": ["JudgeReset"]},
+            "env_config",
+            "callbacks say how a Minecraft world is built, which a Gymnasium environment is not. Remove them",
+            "warning",
+        ),
+        (
+            {"env_config.callbacks": ["JudgeReset", "RewardCallback"]},
+            "env_config.callbacks.1",
+            "there is no callback 'RewardCallback'; did you mean 'RewardsCallback'? Correct",
+            "error",
+        ),
         ({"env_config.id": "CartPole-v1"}, "env_config.id", "only simulator gymnasium takes an id", "error"),
         ({"rollout_config.to_send_queue_size": 9}, "rollout_config.to_send_queue_size", "has no effect", "warning"),
     ],
