@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from minestudio_nb.config import LoadedConfig, OnlineConfig, Plan, Resources, field_specs, load_config, plan
+from minestudio_nb.config import LoadedConfig, Plan, Resources, field_specs, load_config, plan
 from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.environments.build import prepare_simulator
@@ -545,8 +545,7 @@ class OnlineSession:
 
     def return_window(self) -> float:
         """Mean return over the latest episodes (``episode_statistics_config.window``) as of the last look, or NaN."""
-        recent = [float(episode["episode_return"]) for episode in self._episodes[-self._window() :]]
-        return sum(recent) / len(recent) if recent else math.nan
+        return float(self._status.get("return_window", math.nan))
 
     def reached_target(self) -> bool:
         """Whether a whole window of episodes returned ``train_config.target_return`` on average; true without one.
@@ -558,12 +557,8 @@ class OnlineSession:
             return True
         return self._window_is_full() and self.return_window() >= target
 
-    def _window(self) -> int:
-        config = OnlineConfig() if self._loaded is None else self._loaded.config
-        return config.rollout_config.episode_statistics_config.window
-
     def _window_is_full(self) -> bool:
-        return len(self._episodes) >= self._window()
+        return bool(self._status.get("window_full"))
 
     def _cached_status(self) -> SessionStatus:
         return SessionStatus(

@@ -63,8 +63,10 @@ class Snapshot:
     phase: Phase
     cursor: Cursor
     status: Mapping[str, Any]
-    """``iteration, num_iterations, env_steps, policy_version, workers, workers_alive, started_at, stop_reason,
-    failure``; times are Unix seconds, ``stop_reason`` and ``failure`` are texts, empty while there is none."""
+    """``iteration, num_iterations, env_steps, return_window, window_full, policy_version, workers, workers_alive,
+    started_at, stop_reason, failure``; times are Unix seconds, ``stop_reason`` and ``failure`` are texts, empty while
+    there is none; ``return_window`` is the mean return of the latest episodes, ``window_full`` says whether these are
+    as many as ``episode_statistics_config.window``."""
     points: Sequence[Mapping[str, Any]] = ()
     """One dict per closed iteration: ``iteration, time, env_steps, values: {metric: float}``."""
     events: Sequence[Event] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,14 @@ from minestudio_nb.runtime.base import RuntimeSpec
 from minestudio_nb.telemetry import Hub, make_exporters
 from minestudio_nb.telemetry.exporters import Exporter
 
-__all__ = ["FilmCrew", "prepare_run", "recordings_directory", "session_exporters", "session_status"]
+__all__ = [
+    "FilmCrew",
+    "full_return_window",
+    "prepare_run",
+    "recordings_directory",
+    "session_exporters",
+    "session_status",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +66,17 @@ def session_status(config: OnlineConfig, hub: Hub, edits: Sequence[Edit]) -> dic
         "iteration": last.get("iteration", 0),
         "num_iterations": edited.get("train_config.num_iterations", config.train_config.num_iterations),
         "env_steps": hub.env_steps,
+        "return_window": hub.return_window(),
+        "window_full": not math.isnan(full_return_window(config, hub)),
         "unread_fragments": int(last.get("values", {}).get("buffer/unread_fragments", 0)),
         "revision": len(edits),
     }
+
+
+def full_return_window(config: OnlineConfig, hub: Hub) -> float:
+    """Mean return over the latest episodes, NaN until there is a whole window of them."""
+    window = config.rollout_config.episode_statistics_config.window
+    return hub.return_window() if hub.window_size() >= window else math.nan
 
 
 def recordings_directory(run: RunDirectory, config: OnlineConfig) -> Path:

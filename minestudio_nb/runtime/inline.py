@@ -8,7 +8,6 @@ stopped at an iteration and resumed goes on bit-equal, where the environments ca
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
 import time
@@ -35,6 +34,7 @@ from minestudio_nb.rollout.worker import RolloutWorker
 from minestudio_nb.runtime.base import Cursor, EvaluationResult, Phase, RuntimeSpec, Snapshot
 from minestudio_nb.runtime.common import (
     FilmCrew,
+    full_return_window,
     prepare_run,
     recordings_directory,
     session_exporters,
@@ -208,7 +208,7 @@ class InlineRuntime:
             session=self.spec.session,
             device=choose_device(config.train_config.device, config.train_config.num_gpus_per_worker),
             extra_state=self._rollout_state,
-            return_window=self._full_return_window,
+            return_window=lambda: full_return_window(config, self._hub),
             on_edit=self._edited,
             on_request=self._requested,
         )
@@ -345,10 +345,6 @@ class InlineRuntime:
             self._phase, self._failure = "failed", cause
         text = f"Training failed: {cause}"
         self._hub.event(Event("failure", text, "error", "trainer", data={"detail": detail}))
-
-    def _full_return_window(self) -> float:
-        window = self._config.rollout_config.episode_statistics_config.window
-        return self._hub.return_window() if self._hub.window_size() >= window else math.nan
 
     def _rollout_state(self) -> Mapping[str, Any]:
         state: dict[str, Any] = {"hub": self._hub.get_state()}

@@ -6,7 +6,6 @@ that made it where the session is detached. Each of its parts is a class of its 
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
@@ -27,7 +26,7 @@ from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime.base import Cursor, Phase, RuntimeSpec, Snapshot
 from minestudio_nb.runtime.buffer_actor import ReplayBufferActor
 from minestudio_nb.runtime.calls import PUBLISH_SECONDS, call
-from minestudio_nb.runtime.common import session_exporters, session_status
+from minestudio_nb.runtime.common import full_return_window, session_exporters, session_status
 from minestudio_nb.runtime.controls import Controls
 from minestudio_nb.runtime.names import NAMESPACE, actor_name
 from minestudio_nb.runtime.rollout_manager import RolloutManager
@@ -205,8 +204,7 @@ class Supervisor:
     @ray.method(concurrency_group="trainer")
     def return_window(self) -> float:
         """Mean return over a full window of episodes; NaN before it is full."""
-        full = self._hub.window_size() >= self._spec.config.config.rollout_config.episode_statistics_config.window
-        return self._hub.return_window() if full else math.nan
+        return full_return_window(self._spec.config.config, self._hub)
 
     @ray.method(concurrency_group="trainer")
     def publish(self, package: WeightsPackage, collect: bool) -> None:
