@@ -85,7 +85,7 @@ def pixel_config(peers: str | Path, net: str = "tiny", cost: str = "none", worke
 
 
 Over = Callable[[Any], bool]
-"""Asked at each border between iterations, with the trainer, whether to stop there."""
+"""Asked at each border between iterations, with the trainer, whether to stop there; never again once it said so."""
 
 
 @functools.cache
@@ -100,8 +100,13 @@ def _watched_trainer() -> Any:
         profile = False
 
         def __init__(self, **parts: Any) -> None:
-            over = type(self).make_over()
-            super().__init__(**parts, stop_check=lambda: STOP if over(self) else None)
+            self._is_over = type(self).make_over()
+            self._was_over = False
+            super().__init__(**parts, stop_check=self._stop)
+
+        def _stop(self) -> str | None:
+            self._was_over = self._was_over or self._is_over(self)  # a border asks more than once
+            return STOP if self._was_over else None
 
         def train(self) -> Any:
             return profiled(super().train) if self.profile else super().train()
