@@ -7,7 +7,6 @@ nesting of the environment's own space; :meth:`ActionSpec.decode` gives the envi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -65,10 +64,6 @@ class ObsSpec:
     def zeros(self, *leading: int) -> dict[str, npt.NDArray[Any]]:
         """Freshly allocated arrays of shape ``(*leading, *box.shape)`` by key."""
         return {key: np.zeros((*leading, *box.shape), box.dtype) for key, box in self.boxes}
-
-    def as_dict(self, observation: Any) -> Mapping[str, npt.NDArray[Any]]:
-        """An environment's own observation as a mapping from key to array."""
-        return observation if self.is_dict else {SINGLE_KEY: observation}
 
 
 @dataclass(frozen=True)

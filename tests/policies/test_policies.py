@@ -231,6 +231,8 @@ def test_state_helpers() -> None:
     parts = MinePolicy.split_state(state)
     assert len(parts) == 3 and parts[1][0].tolist() == [2.0, 3.0] and parts[1][1].item() == 1.0
     assert all(torch.equal(a, b) for a, b in zip(MinePolicy.merge_state(parts), state, strict=True))
+    merged = MinePolicy.merge_input([{"obs": torch.full((4,), float(row))} for row in range(3)])
+    assert merged["obs"].shape == (3, 1, 4) and merged["obs"][:, 0, 0].tolist() == [0, 1, 2]
     initial = [torch.zeros(3, 2), torch.zeros(3)]
     reset = reset_state(state, initial, torch.tensor([False, True, False]))
     assert reset[0].tolist() == [[0, 1], [0, 0], [4, 5]] and reset[1].tolist() == [0, 0, 2]
