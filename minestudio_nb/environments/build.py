@@ -169,4 +169,10 @@ def _gymnasium(config: Mapping[str, Any]) -> Any:
     if not name:
         raise ConfigError("env_config.simulator=gymnasium needs env_config.id, for example CartPole-v1.")
     # The checker wrapper would warn about, and slow down, what the rollout checks itself.
-    return gymnasium.make(name, disable_env_checker=True, **dict(config.get("kwargs") or {}))
+    try:
+        return gymnasium.make(name, disable_env_checker=True, **dict(config.get("kwargs") or {}))
+    except gymnasium.error.UnregisteredEnv as error:
+        raise EnvStartError(
+            f"{str(error).rstrip('.')} in this process. An id that a notebook or script registers is known there only: "
+            "give its module with it, as in package.module:Name-v0, or build the environment in an env_generator."
+        ) from error

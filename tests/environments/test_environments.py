@@ -89,6 +89,8 @@ def test_environments_from_configurations() -> None:
         EnvFactory({"simulator": "minecraft"})(0)
     with pytest.raises(ConfigError, match="CartPole-v1"):
         EnvFactory({"simulator": "gymnasium"})(0)
+    with pytest.raises(EnvStartError, match="doesn't exist in this process.*env_generator"):
+        EnvFactory({"simulator": "gymnasium", "id": "Registered-elsewhere-v0"})(0)
 
 
 def test_functions_get_what_they_ask_for() -> None:
