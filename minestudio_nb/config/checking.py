@@ -57,6 +57,10 @@ def check(
     ]
     for rule in rules:
         problems += rule(config)
+    if config.env_config.simulator == "minecraft" and not own_env:
+        text = "this version starts the real game in an env_generator only, by MineStudio's own MinecraftSim"
+        fix = "Use env_config.simulator=voxel, which understands the same settings, or give an env_generator."
+        problems.append(Problem("env_config.simulator", text, fix))
     if resources is not None:
         problems += _gpus(config, resources)
         problems += _cpus(config, resources)
