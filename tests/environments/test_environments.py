@@ -89,7 +89,7 @@ def test_environments_from_configurations() -> None:
         EnvFactory({"simulator": "minecraft"})(0)
     with pytest.raises(ConfigError, match="CartPole-v1"):
         EnvFactory({"simulator": "gymnasium"})(0)
-    with pytest.raises(EnvStartError, match="doesn't exist in this process.*env_generator"):
+    with pytest.raises(EnvStartError, match=r"doesn.t exist in this process.*env_generator"):
         EnvFactory({"simulator": "gymnasium", "id": "Registered-elsewhere-v0"})(0)
 
 
