@@ -148,6 +148,7 @@ class TrainerRun:
     def _fit_one_rank(self, job: TrainJob) -> None:
         """Ray Train's local mode in one actor: its controller, scheduler and cleaner would be three idle processes."""
         resources = trainer_resources(self._spec.config.config)
+        wanted = dict(resources)
         actor = (
             ray.remote(OneRank)
             .options(
@@ -162,7 +163,14 @@ class TrainerRun:
             .remote()
         )
         run = actor.fit.remote(job)
+        seconds = self._spec.config.config.timeouts.start
         try:
+            if not ray.wait([actor.pid.remote()], timeout=seconds)[0]:
+                self._failure = (
+                    f"the trainer got no process within {seconds:g} s (timeouts.start): it asks for {wanted}, and free "
+                    f"are {ray.available_resources()}. Others use this cluster; wait for them, or ask for less"
+                )
+                return
             while not ray.wait([run], timeout=LOOK_SECONDS)[0]:
                 continue
             ray.get(run, timeout=LOOK_SECONDS)

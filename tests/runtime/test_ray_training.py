@@ -12,6 +12,7 @@ from typing import Any
 
 import cloudpickle
 import pytest
+import ray
 
 from minestudio_nb.errors import SessionStateError
 from minestudio_nb.runtime import api
@@ -120,6 +121,29 @@ def test_a_policy_that_cannot_be_built_fails_with_its_cause(
     assert snapshot.phase == "failed"
     assert "CheckpointError" in snapshot.status["failure"] and "/nonexistent/checkpoint" in snapshot.status["failure"]
     assert any(event.severity == "error" for event in snapshot.events)
+
+
+@pytest.mark.full
+def test_a_trainer_without_room_fails_with_what_is_free(
+    ray_cluster: str, tmp_path: Path, stopping: list[RayRuntime]
+) -> None:
+    class Occupant:
+        """Somebody else's actor."""
+
+        def pid(self) -> int:
+            return os.getpid()
+
+    runtime = RayRuntime(small_spec("crowded", tmp_path, overrides=(*SMALL, "timeouts.start=30"), address=ray_cluster))
+    stopping.append(runtime)
+    runtime.start_rollout(START_SECONDS)
+    occupant = ray.remote(Occupant).options(num_cpus=ray.available_resources()["CPU"]).remote()
+    try:
+        call(occupant.pid.remote(), what="the occupant")
+        runtime.start_trainer()
+        assert eventually(lambda: runtime.wait(1.0), 60.0)
+        assert "it asks for {'CPU': 1.0}, and free are" in runtime.snapshot(Cursor()).status["failure"]
+    finally:
+        ray.kill(occupant)
 
 
 def test_the_entry_points_of_minestudio(ray_cluster: str, tmp_path: Path) -> None:
