@@ -27,7 +27,7 @@ demo: $(STAMP)
 	$(DEMO)
 
 lab: $(STAMP)
-	$(BIN)/jupyter lab notebooks/01_quickstart.ipynb
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/01_quickstart.ipynb
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

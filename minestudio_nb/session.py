@@ -28,10 +28,11 @@ from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.environments.build import prepare_simulator
 from minestudio_nb.errors import ConfigError, MineStudioError, RunError, SessionStateError, TrainingError
+from minestudio_nb.history import History
 from minestudio_nb.results import Goal, SessionStatus, StopReport
 from minestudio_nb.runs import RunDirectory, fresh_name
 from minestudio_nb.runtime import make_runtime
-from minestudio_nb.runtime.base import Cursor, EvaluationResult, Runtime, RuntimeSpec
+from minestudio_nb.runtime.base import EvaluationResult, Runtime, RuntimeSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,12 +88,7 @@ class OnlineSession:
         self._failure = ""
         self._loaded: LoadedConfig | None = None
         self._runtime: Runtime | None = None
-        self._cursor = Cursor()
-        self._status: Mapping[str, Any] = {}
-        self._points: list[Mapping[str, Any]] = []
-        self._events: list[Event] = []
-        self._episodes: list[Mapping[str, Any]] = []
-        self._edits: Sequence[Edit] = ()
+        self._history = History()
         self._stop_report: StopReport | None = None
         self.evaluations: dict[str, EvaluationResult] = {}
         """Results of :meth:`evaluate` by label; :meth:`report` shows ``"before"`` and ``"after"``."""
@@ -271,48 +267,38 @@ class OnlineSession:
 
     def metrics(self) -> pd.DataFrame:
         """One row per iteration; columns ``iteration, time, env_steps`` and one per metric."""
-        import pandas as pd
-
         self._refresh()
-        columns = ("iteration", "time", "env_steps")
-        return pd.DataFrame([{**{k: point[k] for k in columns}, **point["values"]} for point in self._points])
+        return self._history.metrics_frame()
 
     def tasks(self) -> pd.DataFrame:
         """One row per task: means and deviations over its latest episodes (``episode_statistics_config.window``)."""
-        import pandas as pd
-
         self._refresh()
-        latest = self._points[-1].get("tasks", {}) if self._points else {}
-        return pd.DataFrame.from_dict(latest, orient="index")
+        return self._history.tasks_frame()
 
     def episodes(self) -> pd.DataFrame:
         """One row per finished training episode."""
-        import pandas as pd
-
         self._refresh()
-        return pd.DataFrame(list(self._episodes))
+        return self._history.episodes_frame()
 
     def events(self) -> pd.DataFrame:
         """One row per event: faults with their causes, edits, checkpoints, changes of state."""
-        import pandas as pd
-
         self._refresh()
-        return pd.DataFrame([event.to_dict() for event in self._events])
+        return self._history.events_frame()
 
     def edits(self) -> Sequence[Edit]:
         """All live edits, each with what became of it."""
         self._refresh()
-        return self._edits
+        return self._history.edits
 
     @property
     def points(self) -> Sequence[Mapping[str, Any]]:
         """The points of the curves as of the last look: ``{iteration, time, env_steps, values}``."""
-        return tuple(self._points)
+        return tuple(self._history.points)
 
     @property
     def event_list(self) -> Sequence[Event]:
         """The events as of the last look."""
-        return tuple(self._events)
+        return tuple(self._history.events)
 
     @property
     def failure(self) -> str:
@@ -381,7 +367,7 @@ class OnlineSession:
             self._try_refresh()
             self._set_state("STOPPING")
             self._runtime.stop(timeout)
-            self._load_history()
+            self._history.reload(self.run_directory)
         self._stop_report = StopReport.collect(self._cached_status(), self._safe_directory(), time.time() - began)
         self._set_state("FAILED" if failed else "STOPPED")
         return self._stop_report
@@ -488,13 +474,8 @@ class OnlineSession:
         with self._lock:
             if self._runtime is None or self._state in ("STOPPED", "STOPPING"):
                 return
-            snapshot = self._runtime.snapshot(self._cursor)
-            self._cursor = snapshot.cursor
-            self._status = snapshot.status
-            self._points.extend(snapshot.points)
-            self._events.extend(snapshot.events)
-            self._episodes.extend(snapshot.episodes)
-            self._edits = snapshot.edits
+            snapshot = self._runtime.snapshot(self._history.cursor)
+            self._history.absorb(snapshot)
             if snapshot.phase == "failed":
                 self._fail(str(snapshot.status.get("failure") or "the trainer failed; see events()"))
             elif snapshot.phase in _PHASE_TO_STATE:
@@ -505,19 +486,7 @@ class OnlineSession:
         try:
             self._refresh()
         except (MineStudioError, TimeoutError, OSError, RuntimeError) as error:
-            self._events.append(Event("failure", f"no last look at the runtime: {error}", "warning", "session"))
-
-    def _load_history(self) -> None:
-        """Reads from disk what was written after the last look."""
-        from minestudio_nb.telemetry import read_history
-
-        directory = self._safe_directory()
-        if directory is None or not directory.is_dir():
-            return
-        history = read_history(directory)
-        self._points = list(history.points) or self._points
-        self._events = list(history.events) or self._events
-        self._episodes = list(history.episodes) or self._episodes
+            self._history.events.append(Event("failure", f"no last look at the runtime: {error}", "warning", "session"))
 
     def _refuse_used_name(self, loaded: LoadedConfig) -> None:
         """A run directory holds one run: it may be begun, or resumed from itself, but not begun twice."""
@@ -537,15 +506,15 @@ class OnlineSession:
         if self._state == "FAILED":
             raise TrainingError(f"training failed: {self._failure}")
         self._require("until", "TRAINING", "PAUSED", "FINISHED")
-        returns = self.return_window() if self._window_is_full() else math.nan  # a few lucky episodes reach no goal
-        done = self._state == "FINISHED" or goal.reached(self._status, returns)
+        returns = self._history.return_window if self._history.window_is_full else math.nan
+        done = self._state == "FINISHED" or goal.reached(self._history.status, returns)
         if not done and goal.expired():
             raise TimeoutError(f"{goal} not reached within {goal.timeout:.0f} s: {self._cached_status()}")
         return done
 
     def return_window(self) -> float:
         """Mean return over the latest episodes (``episode_statistics_config.window``) as of the last look, or NaN."""
-        return float(self._status.get("return_window", math.nan))
+        return self._history.return_window
 
     def reached_target(self) -> bool:
         """Whether a whole window of episodes returned ``train_config.target_return`` on average; true without one.
@@ -553,12 +522,9 @@ class OnlineSession:
         What ended training stays true, although episodes that finish afterwards move the window on.
         """
         target = self._config().config.train_config.target_return
-        if target is None or self._status.get("stop_reason") == "target_return":
+        if target is None or self._history.status.get("stop_reason") == "target_return":
             return True
-        return self._window_is_full() and self.return_window() >= target
-
-    def _window_is_full(self) -> bool:
-        return bool(self._status.get("window_full"))
+        return self._history.window_is_full and self._history.return_window >= target
 
     def _cached_status(self) -> SessionStatus:
         return SessionStatus(
@@ -566,9 +532,9 @@ class OnlineSession:
             state=self._state,
             since=self._since,
             runtime=self._runtime_name,
-            values=dict(self._status),
-            latest=dict(self._points[-1]["values"]) if self._points else {},
-            returns=tuple(point["values"].get("episode/return", math.nan) for point in self._points),
+            values=dict(self._history.status),
+            latest=dict(self._history.points[-1]["values"]) if self._history.points else {},
+            returns=tuple(point["values"].get("episode/return", math.nan) for point in self._history.points),
             return_window=self.return_window(),
             failure=self._failure,
             directory=str(self._safe_directory() or ""),
@@ -578,8 +544,7 @@ class OnlineSession:
         """Makes room for the next run of this object; the old run's files stay."""
         self.name = None
         self._runtime, self._stop_report, self._failure = None, None, ""
-        self._cursor, self._status, self._edits = Cursor(), {}, ()
-        self._points, self._events, self._episodes = [], [], []
+        self._history = History()
         self.evaluations = {}
 
 

@@ -1,0 +1,88 @@
+"""What a session has seen of its run: points, events, episodes, edits and the newest status."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minestudio_nb.contracts.control import Edit
+from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.runtime.base import Cursor, Snapshot
+from minestudio_nb.telemetry import read_history
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["History"]
+
+
+class History:
+    """Grows by the snapshots of a runtime; :meth:`reload` replaces it by what the run wrote to disk.
+
+    ``points`` are ``{iteration, time, env_steps, values, tasks}``, one per iteration; ``status`` is that of the newest
+    snapshot, see :attr:`minestudio_nb.runtime.base.Snapshot.status`.
+    """
+
+    def __init__(self) -> None:
+        self.cursor = Cursor()
+        self.status: Mapping[str, Any] = {}
+        self.points: list[Mapping[str, Any]] = []
+        self.events: list[Event] = []
+        self.episodes: list[Mapping[str, Any]] = []
+        self.edits: Sequence[Edit] = ()
+
+    def absorb(self, snapshot: Snapshot) -> None:
+        """Takes a snapshot's news."""
+        self.cursor = snapshot.cursor
+        self.status = snapshot.status
+        self.points.extend(snapshot.points)
+        self.events.extend(snapshot.events)
+        self.episodes.extend(snapshot.episodes)
+        self.edits = snapshot.edits
+
+    def reload(self, directory: Path) -> None:
+        """Reads everything that the run in ``directory`` wrote, also what came after the last snapshot."""
+        if not directory.is_dir():
+            return
+        written = read_history(directory)
+        self.points = list(written.points) or self.points
+        self.events = list(written.events) or self.events
+        self.episodes = list(written.episodes) or self.episodes
+
+    @property
+    def return_window(self) -> float:
+        """Mean return over the latest episodes (``episode_statistics_config.window``), or NaN before the first."""
+        return float(self.status.get("return_window", math.nan))
+
+    @property
+    def window_is_full(self) -> bool:
+        """Whether as many episodes as the window holds have finished; a few lucky ones reach no goal."""
+        return bool(self.status.get("window_full"))
+
+    def metrics_frame(self) -> pd.DataFrame:
+        """One row per iteration; columns ``iteration, time, env_steps`` and one per metric."""
+        import pandas as pd
+
+        columns = ("iteration", "time", "env_steps")
+        return pd.DataFrame([{**{k: point[k] for k in columns}, **point["values"]} for point in self.points])
+
+    def tasks_frame(self) -> pd.DataFrame:
+        """One row per task, from the newest point."""
+        import pandas as pd
+
+        latest = self.points[-1].get("tasks", {}) if self.points else {}
+        return pd.DataFrame.from_dict(latest, orient="index")
+
+    def episodes_frame(self) -> pd.DataFrame:
+        """One row per finished training episode."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.episodes))
+
+    def events_frame(self) -> pd.DataFrame:
+        """One row per event."""
+        import pandas as pd
+
+        return pd.DataFrame([event.to_dict() for event in self.events])
