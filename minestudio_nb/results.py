@@ -12,6 +12,12 @@ from typing import Any
 __all__ = ["Goal", "SessionStatus", "StopReport"]
 
 
+def shown_path(path: Path) -> str:
+    """``path`` as people read it: relative where it lies below the working directory."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 @dataclass(frozen=True)
 class Goal:
     """What somebody waits for; the first goal that is reached counts. Without any, the end of training."""
@@ -118,9 +124,8 @@ class StopReport:
     def collect(cls, status: SessionStatus, directory: Path | None, seconds: float) -> StopReport:
         """The report of a session that ended with ``status`` and wrote into ``directory``."""
         wanted = ("config.yaml", "metrics.jsonl", "events.jsonl", "episodes.jsonl", "checkpoints", "report.html")
-        files = {
-            name: str(directory / name) for name in wanted if directory is not None and _is_there(directory / name)
-        }
+        paths = {} if directory is None else {name: directory / name for name in wanted}
+        files = {name: shown_path(path) for name, path in paths.items() if _is_there(path)}
         return cls(
             name=status.name,
             iterations=status.iteration,

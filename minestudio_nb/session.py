@@ -29,7 +29,7 @@ from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.environments.build import prepare_simulator
 from minestudio_nb.errors import ConfigError, MineStudioError, RunError, SessionStateError, TrainingError
 from minestudio_nb.history import History
-from minestudio_nb.results import Goal, SessionStatus, StopReport
+from minestudio_nb.results import Goal, SessionStatus, StopReport, shown_path
 from minestudio_nb.runs import RunDirectory, fresh_name
 from minestudio_nb.runtime import make_runtime
 from minestudio_nb.runtime.base import EvaluationResult, Runtime, RuntimeSpec
@@ -537,7 +537,7 @@ class OnlineSession:
             returns=tuple(point["values"].get("episode/return", math.nan) for point in self._history.points),
             return_window=self.return_window(),
             failure=self._failure,
-            directory=str(self._safe_directory() or ""),
+            directory=shown_path(self.run_directory) if self.name else "",
         )
 
     def _forget_run(self) -> None:
