@@ -42,7 +42,7 @@ def test_cartpole_is_solved_within_150k_steps(tmp_path: Path, seed: int) -> None
 @pytest.mark.full
 @pytest.mark.timeout(1800)
 def test_the_demo_learns_on_ray(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "minestudio_nb.run", "chop_tree", "--run-root", str(tmp_path)]
+    command = [sys.executable, "-m", "minestudio_nb.run", "chop_tree", "--run-root", str(tmp_path), "--report"]
     # A process of its own: this one may be connected to the cluster of other tests.
     done = subprocess.run(
         [*command, "--name", "demo", "--report"],
@@ -51,7 +51,7 @@ def test_the_demo_learns_on_ray(tmp_path: Path) -> None:
         text=True,
         timeout=1500,
     )
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, done.stdout.decode()
     summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
     assert summary["learned"] and summary["env_steps"] <= 250_000
     assert summary["return_random"] < 0.6 and summary["return_final"] > 1.5
