@@ -105,7 +105,8 @@ class BaseTrainer(ABC):
         session: the session's name, part of every weights package.
         extra_state: called at each checkpoint; what it returns is saved with it and comes back as
             ``resumed_extra_state`` after :meth:`setup`.
-        stop_check: called at each border on rank 0; a text ends training with that reason.
+        stop_check: called on rank 0 at each border, and before weights are published; a text ends training with that
+            reason. It must answer alike until the next iteration.
         return_window: mean return over a full window of episodes or NaN, for ``target_return``.
         on_edit: called on rank 0 with key and value of each edit that was applied, for settings that live elsewhere.
         on_request: called on rank 0 with each request that is not the trainer's own, such as one to record episodes.
