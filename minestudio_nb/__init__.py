@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minestudio_nb.config import load_config, plan
+    from minestudio_nb.doctor import doctor
     from minestudio_nb.session import OnlineSession
 
 __version__ = "0.1.0"
 
 _EXPORTS = {
     "OnlineSession": "minestudio_nb.session",
+    "doctor": "minestudio_nb.doctor",
     "load_config": "minestudio_nb.config",
     "plan": "minestudio_nb.config",
 }
 
-__all__ = ["OnlineSession", "__version__", "load_config", "plan"]
+__all__ = ["OnlineSession", "__version__", "doctor", "load_config", "plan"]
 
 
 def __getattr__(name: str) -> Any:
