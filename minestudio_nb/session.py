@@ -244,7 +244,7 @@ class OnlineSession:
     def frames(self) -> Mapping[str, Any]:
         """The newest frame of each environment: ``"worker/env"`` -> uint8 ``(H, W, 3)``; at first it may be empty."""
         self._require("frames", "ROLLING", "TRAINING", "PAUSED", "FINISHED")
-        return self._live().frames()
+        return {name: tile.frame for name, tile in self._live().tiles().items() if tile.frame is not None}
 
     # Looking.
 

@@ -5,11 +5,8 @@ Both runtimes (inline and Ray) implement these; rollout and trainer know nothing
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from minestudio_nb.contracts.control import ControlOrder, EditStatus
 from minestudio_nb.contracts.fragments import EpisodeSummary, Fragment, FragmentMeta
@@ -21,7 +18,6 @@ __all__ = [
     "Environment",
     "FragmentSink",
     "FragmentStore",
-    "SessionView",
     "TelemetrySink",
     "WeightsPublisher",
     "WeightsSource",
@@ -139,18 +135,3 @@ class TelemetrySink(Protocol):
     def event(self, event: Event) -> None: ...
 
     def episodes(self, episodes: Sequence[EpisodeSummary]) -> None: ...
-
-
-@runtime_checkable
-class SessionView(Protocol):
-    """All that widgets see of a session; each call answers from a local snapshot and never blocks."""
-
-    def status(self) -> Mapping[str, Any]: ...
-
-    def points(self, since: int = 0) -> Sequence[Mapping[str, Any]]: ...
-
-    def events(self, since: int = 0) -> Sequence[Event]: ...
-
-    def frames(self) -> Mapping[str, npt.NDArray[np.uint8]]: ...
-
-    def set(self, key: str, value: Any) -> Any: ...

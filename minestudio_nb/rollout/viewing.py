@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from minestudio_nb.contracts.fragments import EpisodeSummary, StreamId
 from minestudio_nb.contracts.specs import ObsSpec
+from minestudio_nb.contracts.view import Tile
 from minestudio_nb.environments.slot import RECORD, EnvArrays
 
 __all__ = ["EpisodeRecorder", "Preview", "RecordedEpisode", "image_key"]
@@ -26,7 +28,7 @@ def image_key(spec: ObsSpec) -> str | None:
 
 
 class Preview:
-    """The newest frame of each environment. ``request`` and ``frames`` may be called from any thread."""
+    """How each environment stands. ``request`` and ``tiles`` may be called from any thread."""
 
     def __init__(self, spec: ObsSpec, worker: int) -> None:
         self._key = image_key(spec)
@@ -34,7 +36,8 @@ class Preview:
         self._until = 0.0
         self._period = 0.0
         self._taken: dict[int, float] = {}
-        self._frames: dict[str, Frame] = {}
+        self._decisions: dict[int, tuple[float, npt.NDArray[np.int64]]] = {}
+        self._tiles: dict[str, Tile] = {}
         self._lock = threading.Lock()
 
     def request(self, seconds: float, fps: float = 10.0) -> None:
@@ -42,27 +45,53 @@ class Preview:
         self._period = 1.0 / fps
         self._until = time.monotonic() + seconds
 
-    def frames(self) -> dict[str, Frame]:
-        """``{"worker/env": uint8 (H, W, 3)}``; empty where the environments show no image or nobody asked for any."""
+    @property
+    def active(self) -> bool:
+        """Whether somebody looks."""
+        return time.monotonic() <= self._until
+
+    def tiles(self) -> dict[str, Tile]:
+        """``{"worker/env": Tile}``; as old as the last time that somebody asked for them."""
         with self._lock:
-            return dict(self._frames)
+            return dict(self._tiles)
 
-    def update(self, ids: Iterable[int], arrays: EnvArrays) -> None:
-        """Copies what environments ``ids`` show, if somebody wants to see it."""
-        now = time.monotonic()
-        if now <= self._until:
-            self.keep([env for env in ids if now - self._taken.get(env, 0.0) >= self._period], arrays)
+    def decided(self, ids: Iterable[int], values: npt.NDArray[np.float32], actions: npt.NDArray[np.int64]) -> None:
+        """The policy decided for environments ``ids``."""
+        for row, env in enumerate(ids):
+            self._decisions[env] = (float(values[row]), actions[row].copy())
 
-    def keep(self, ids: Iterable[int], arrays: EnvArrays) -> None:
-        """Copies what environments ``ids`` show, whoever looks: their first frames are there before anybody asked."""
-        if self._key is None:
+    def update(
+        self,
+        ids: Iterable[int],
+        arrays: EnvArrays,
+        steps: npt.NDArray[np.int64],
+        returns: npt.NDArray[np.float64],
+        tasks: Sequence[str],
+    ) -> None:
+        """Takes in how environments ``ids`` stand, if somebody wants to see it; the arrays have one row for each."""
+        if not self.active:
             return
-        images = arrays.obs[self._key]
+        now = time.monotonic()
+        due = [env for env in ids if now - self._taken.get(env, 0.0) >= self._period]
+        self.keep(due, arrays, steps, returns, tasks)
+
+    def keep(
+        self,
+        ids: Iterable[int],
+        arrays: EnvArrays,
+        steps: npt.NDArray[np.int64],
+        returns: npt.NDArray[np.float64],
+        tasks: Sequence[str],
+    ) -> None:
+        """As ``update``, whoever looks: the first frames are there before anybody asked."""
+        images = None if self._key is None else arrays.obs[self._key]
         for env in ids:
             self._taken[env] = time.monotonic()
-            frame = images[env].copy()
+            value, action = self._decisions.get(env, (math.nan, None))
+            frame = None if images is None else images[env].copy()
+            tile = Tile(frame, int(steps[env]), float(returns[env]), value, action, tasks[env])
             with self._lock:
-                self._frames[f"{self._worker}/{env}"] = frame
+                self._tiles[f"{self._worker}/{env}"] = tile
 
 
 @dataclass

@@ -19,6 +19,7 @@ from minestudio_nb.contracts.generators import GeneratorSpec
 from minestudio_nb.contracts.protocols import FragmentSink, TelemetrySink, WeightsSource
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event, MetricBatch, Stat
+from minestudio_nb.contracts.view import Tile
 from minestudio_nb.environments.build import EnvFactory, env_seed, prepare_simulator
 from minestudio_nb.environments.slot import EpisodeEnd
 from minestudio_nb.policies.base import MinePolicy
@@ -134,7 +135,6 @@ class RolloutWorker:
         self._state = list(self._policy.initial_state(count))
         self._fragments = Fragmenter(self.spec, self.index, count, self._config.rollout_config.fragment_length)
         self._preview = Preview(self.spec.obs, self.index)
-        self._preview.keep(range(count), pool.arrays)
         self._recorder = EpisodeRecorder(self.spec.obs, self.index, self._deliver)
         self._ready = list(range(count))
         self._has_credit = np.zeros(count, np.bool_)
@@ -142,6 +142,7 @@ class RolloutWorker:
         self._returns = np.zeros(count)
         self._lengths = np.zeros(count, np.int64)
         self._tasks = [self.spec.task] * count
+        self._preview.keep(range(count), pool.arrays, self._lengths, self._returns, self._tasks)
 
     def run(self) -> None:
         """Collects until the sink grants nothing any more, or :meth:`stop`. May be called again after a stop.
@@ -202,12 +203,12 @@ class RolloutWorker:
     # For viewers.
 
     def request_preview(self, seconds: float, fps: float = 10.0) -> None:
-        """Keeps frames coming for :meth:`preview` for ``seconds`` from now, at most ``fps`` per second."""
+        """Keeps :meth:`preview` up to date for ``seconds`` from now, at most ``fps`` times per second."""
         self._preview.request(seconds, fps)
 
-    def preview(self) -> dict[str, npt.NDArray[np.uint8]]:
-        """``{"worker/env": newest frame, uint8 (H, W, 3)}``."""
-        return self._preview.frames()
+    def preview(self) -> dict[str, Tile]:
+        """How each environment stands, by ``"worker/env"``."""
+        return self._preview.tiles()
 
     def record(self, episodes: int) -> None:
         """Records the next ``episodes`` that begin, and hands each to ``deliver_episode``."""
@@ -318,6 +319,8 @@ class RolloutWorker:
         self._fragments.begin(ids, obs, actions, log_probs, values, self.version, states)
         if self._recorder.active:
             self._recorder.decided(ids.tolist(), values, self.version)
+        if self._preview.active:
+            self._preview.decided(ids.tolist(), values, actions)
         return actions
 
     def _states_of_new_fragments(
@@ -360,7 +363,7 @@ class RolloutWorker:
         for env in outcome.started:
             self._recorder.begin(env, pool.arrays)
         self._ready += outcome.stepped + outcome.started
-        self._preview.update(self._ready, pool.arrays)
+        self._preview.update(self._ready, pool.arrays, self._lengths, self._returns, self._tasks)
 
     def _finish_episode(self, env: int, end: EpisodeEnd) -> None:
         arrays = self._require_pool().arrays

@@ -8,12 +8,11 @@ from collections import deque
 from functools import partial
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import ray
 
 from minestudio_nb.contracts.fragments import Fragment, FragmentMeta
 from minestudio_nb.contracts.specs import EnvSpec
+from minestudio_nb.contracts.view import Tile
 from minestudio_nb.contracts.weights import WeightsPackage
 from minestudio_nb.errors import EnvStartError
 from minestudio_nb.runs import RunDirectory
@@ -171,8 +170,8 @@ class RolloutWorkerWrapper:
         self._slot.put(weights)
         return weights.version
 
-    def preview(self, seconds: float) -> dict[str, npt.NDArray[np.uint8]]:
-        """The newest frames; keeps them coming for ``seconds``."""
+    def preview(self, seconds: float) -> dict[str, Tile]:
+        """How the environments stand; keeps that up to date for ``seconds``."""
         if not self._ready.is_set() or self._error is not None:
             return {}
         self._worker.request_preview(seconds)

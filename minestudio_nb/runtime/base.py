@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.contracts.view import Tile
 
 if TYPE_CHECKING:  # a Ray head imports this package and has no use for the configuration's own imports
     from minestudio_nb.config.load import LoadedConfig
@@ -124,8 +124,8 @@ class Runtime(Protocol):
         ``random_policy`` acts uniformly at random instead; the first ``record`` episodes come back as traces.
         """
 
-    def frames(self) -> Mapping[str, npt.NDArray[np.uint8]]:
-        """The newest frame of each environment: ``"worker/env"`` -> uint8 ``(H, W, 3)``.
+    def tiles(self) -> Mapping[str, Tile]:
+        """How each environment stands, with its newest frame, by ``"worker/env"``.
 
         Each call renews a lease of a few seconds; without one no frame is copied.
         """

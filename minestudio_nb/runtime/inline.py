@@ -16,8 +16,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from minestudio_nb.config import OnlineConfig
@@ -25,6 +23,7 @@ from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.fragments import Fragment, FragmentMeta
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.contracts.view import Tile
 from minestudio_nb.contracts.weights import WeightsPackage
 from minestudio_nb.errors import StoreTimeoutError, TrainingError
 from minestudio_nb.policies import build_policy, choose_device, load_package
@@ -291,13 +290,13 @@ class InlineRuntime:
         version = -1 if package is None else package.version
         return EvaluationResult(played.returns, played.lengths, played.seeds, version, deterministic, played.recordings)
 
-    def frames(self) -> Mapping[str, npt.NDArray[np.uint8]]:
+    def tiles(self) -> Mapping[str, Tile]:
         """See the protocol."""
-        frames: dict[str, npt.NDArray[np.uint8]] = {}
+        tiles: dict[str, Tile] = {}
         for worker in self._store.workers:
             worker.request_preview(PREVIEW_LEASE_SECONDS)
-            frames |= worker.preview()
-        return frames
+            tiles |= worker.preview()
+        return tiles
 
     def wait(self, timeout: float) -> bool:
         """See the protocol."""

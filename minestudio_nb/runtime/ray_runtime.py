@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import ray
 from ray.exceptions import RayError
 
 from minestudio_nb.config import Resources, plan
 from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.specs import EnvSpec
+from minestudio_nb.contracts.view import Tile
 from minestudio_nb.errors import MineStudioError, RunError, SessionStateError, TrainingError
 from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime.base import Cursor, EvaluationResult, RuntimeSpec, Snapshot
@@ -189,10 +189,10 @@ class RayRuntime:
             ray.cancel(reference, force=True)
             raise
 
-    def frames(self) -> Mapping[str, npt.NDArray[np.uint8]]:
+    def tiles(self) -> Mapping[str, Tile]:
         """See the protocol."""
-        frames: Mapping[str, npt.NDArray[np.uint8]] = self._ask("frames")
-        return frames
+        tiles: Mapping[str, Tile] = self._ask("tiles")
+        return tiles
 
     def wait(self, timeout: float) -> bool:
         """See the protocol."""

@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import ray
 from ray.exceptions import RayError, RayTaskError
 
 from minestudio_nb.contracts.protocols import TelemetrySink
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.contracts.view import Tile
 from minestudio_nb.errors import ResourceError
 from minestudio_nb.runtime.actors import RolloutWorkerWrapper
 from minestudio_nb.runtime.base import RuntimeSpec
@@ -141,17 +140,17 @@ class RolloutManager:
                 "warning",
             )
 
-    def frames(self, timeout: float) -> dict[str, npt.NDArray[np.uint8]]:
-        """The newest frames, ``"worker/env"`` -> uint8 (H, W, 3), of workers that answer in time."""
+    def tiles(self, timeout: float) -> dict[str, Tile]:
+        """How environments stand, by ``"worker/env"``, of workers that answer in time."""
         with self._lock:
             asked = [worker.actor.preview.remote(PREVIEW_SECONDS) for worker in self._workers.values()]
-        frames: dict[str, npt.NDArray[np.uint8]] = {}
+        tiles: dict[str, Tile] = {}
         for reference in ray.wait(asked, num_returns=len(asked), timeout=timeout)[0] if asked else ():
             try:
-                frames.update(ray.get(reference, timeout=timeout))
+                tiles.update(ray.get(reference, timeout=timeout))
             except RayError:
                 continue  # that worker is being replaced
-        return frames
+        return tiles
 
     def record(self, episodes: int) -> None:
         """Spreads a wish to record ``episodes`` episodes over the workers."""

@@ -12,8 +12,6 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import ray
 
 from minestudio_nb.config import Resources
@@ -21,6 +19,7 @@ from minestudio_nb.config.planning import chosen_schedule
 from minestudio_nb.contracts.control import ControlOrder, Edit, EditStatus
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.contracts.view import Tile
 from minestudio_nb.contracts.weights import WeightsPackage
 from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime.base import Cursor, Phase, RuntimeSpec, Snapshot
@@ -35,7 +34,7 @@ from minestudio_nb.telemetry import Hub, ProcessTrees
 
 __all__ = ["CONCURRENCY", "Supervisor"]
 
-FRAMES_SECONDS = 1.0
+TILES_SECONDS = 1.0
 """How long a preview waits for a worker."""
 CONCURRENCY = {"telemetry": 1, "trainer": 4, "wait": 16}
 """Threads per group of calls. Telemetry has one, so that what one sender sent stays in order; calls that wait have
@@ -141,9 +140,9 @@ class Supervisor:
         else:
             self._controls.request(kind, **arguments)
 
-    def frames(self) -> dict[str, npt.NDArray[np.uint8]]:
-        """The newest frame of each environment."""
-        return self._rollout.frames(FRAMES_SECONDS)
+    def tiles(self) -> dict[str, Tile]:
+        """How each environment stands."""
+        return self._rollout.tiles(TILES_SECONDS)
 
     def newest_weights(self) -> list[Any]:
         """A reference to the newest WeightsPackage in a list, or an empty list before the first."""

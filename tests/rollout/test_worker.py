@@ -264,17 +264,22 @@ def test_preview_copies_only_while_somebody_looks(mode: str) -> None:
     with started(mode, sink) as (worker, _, _telemetry):
         worker.collect_round()
         assert sorted(worker.preview()) == ["2/0", "2/1", "2/2", "2/3"]
-        assert not any(image.any() for image in worker.preview().values())  # still the first, whose steps are 0
+        assert not any(tile.frame.any() for tile in worker.preview().values())  # still the first, whose steps are 0
         worker.request_preview(60.0, fps=1e6)
         worker.collect_round()
-        frames = worker.preview()
-        assert sorted(frames) == ["2/0", "2/1", "2/2", "2/3"]
+        tiles = worker.preview()
+        assert sorted(tiles) == ["2/0", "2/1", "2/2", "2/3"]
         for env in range(4):
-            newest = next(f for f in reversed(sink.fragments) if f.stream.env == env).obs["image"][-1]
-            assert np.array_equal(frames[f"2/{env}"], newest)
+            stream = [fragment for fragment in sink.fragments if fragment.stream.env == env]
+            newest, rewards = stream[-1], np.concatenate([fragment.rewards for fragment in stream])
+            tile, count = tiles[f"2/{env}"], newest.obs["count"]
+            assert np.array_equal(tile.frame, newest.obs["image"][-1])
+            assert np.array_equal(tile.action, newest.actions[-1]) and tile.value == newest.values[-1]
+            assert tile.step == count[-1][STEP]
+            assert tile.episode_return == pytest.approx(rewards[len(rewards) - tile.step :].sum())
         worker.request_preview(0.0)
         worker.collect_round()
-        assert all(np.array_equal(frames[name], image) for name, image in worker.preview().items())
+        assert all(tiles[name] is tile for name, tile in worker.preview().items())
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -121,17 +121,17 @@ def test_streams_are_whole(execution: str, ray_cluster: str, tmp_path: Path, sto
     snapshot = runtime.snapshot(Cursor())
     assert (snapshot.phase, snapshot.status["workers_alive"], snapshot.status["policy_version"]) == ("rolling", 2, 3)
     eventually(lambda: {episode["stream"][1] for episode in runtime.snapshot(Cursor()).episodes} == {0, 1, 2})
-    assert set(runtime.frames()) <= {f"{worker}/{env}" for worker in range(2) for env in range(3)}
+    assert set(runtime.tiles()) <= {f"{worker}/{env}" for worker in range(2) for env in range(3)}
     assert eventually(lambda: _frames_after_step(runtime), 60.0)
     runtime.stop(20.0)
     assert spec.session not in running_sessions()
 
 
 def _frames_after_step(runtime: RayRuntime) -> bool:
-    runtime.frames()  # a lease
+    runtime.tiles()  # a lease
     iterations(runtime, 1, first=10)
-    frames = runtime.frames()
-    return len(frames) == 6 and all(frame.shape == (6, 8, 3) for frame in frames.values())
+    tiles = runtime.tiles()
+    return len(tiles) == 6 and all(tile.frame is not None and tile.frame.shape == (6, 8, 3) for tile in tiles.values())
 
 
 def test_a_killed_worker_is_replaced(ray_cluster: str, tmp_path: Path, stopping: list[RayRuntime]) -> None:

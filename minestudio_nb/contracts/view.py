@@ -1,0 +1,96 @@
+"""What a display sees of a session: plain data, and the few orders that it may give.
+
+A display asks in one thread of its own, and gives orders in another; nothing here runs in the thread that a notebook's
+cells run in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from minestudio_nb.contracts.control import Edit
+from minestudio_nb.contracts.fields import FieldSpec
+from minestudio_nb.contracts.telemetry import Event
+
+__all__ = ["ORDERS", "Order", "SessionView", "Tile", "ViewHead"]
+
+Order = Literal["pause", "resume", "checkpoint", "record", "stop", "set", "undo"]
+ORDERS: tuple[Order, ...] = ("pause", "resume", "checkpoint", "record", "stop", "set", "undo")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One environment, as it is now.
+
+    Attributes:
+        frame: uint8 ``(H, W, 3)``, what the policy sees; None where there is no image.
+        step: decisions so far in this episode.
+        episode_return: undiscounted sum of its rewards so far.
+        value: the policy's newest value of it, in units of reward; NaN before the first decision.
+        action: the newest action as components, int64 ``(K,)``; None before the first decision.
+        task: name under which its episodes are counted.
+    """
+
+    frame: npt.NDArray[np.uint8] | None
+    step: int = 0
+    episode_return: float = 0.0
+    value: float = float("nan")
+    action: npt.NDArray[np.int64] | None = None
+    task: str = "default"
+
+
+@dataclass(frozen=True)
+class ViewHead:
+    """What holds now, for the head of a display. ``values`` are :attr:`Snapshot.status` of the runtime, by name."""
+
+    name: str
+    state: str
+    since: float
+    """Unix seconds since when ``state`` holds."""
+    values: Mapping[str, Any]
+    failure: str = ""
+
+
+@runtime_checkable
+class SessionView(Protocol):
+    """A session, for a display. ::
+
+        while somebody_looks:
+            view.refresh()                                     # may take a second; never raises
+            show(view.head(), view.points(n), view.events(m), view.tiles())
+        view.order("set", key="train_config.learning_rate", value=1e-4)     # in another thread
+
+    Points, events and episodes only ever grow; a display remembers how many it has shown.
+    """
+
+    def refresh(self) -> None:
+        """Takes the session's news. A session that no longer answers shows so in :meth:`head`."""
+
+    def head(self) -> ViewHead: ...
+
+    def points(self, since: int = 0) -> Sequence[Mapping[str, Any]]:
+        """``{iteration, time, env_steps, values, tasks}`` of closed iterations, from number ``since`` on."""
+
+    def events(self, since: int = 0) -> Sequence[Event]: ...
+
+    def episodes(self, since: int = 0) -> Sequence[Mapping[str, Any]]: ...
+
+    def edits(self) -> Sequence[Edit]: ...
+
+    def tiles(self) -> Mapping[str, Tile]:
+        """The environments by ``"worker/env"``; asking keeps frames coming for a few seconds. Empty while none runs."""
+
+    def fields(self) -> Sequence[tuple[FieldSpec, Any]]:
+        """The settings that may change while the session runs, with their values in force."""
+
+    def order(self, kind: Order, **arguments: Any) -> str:
+        """Carries out an order and says in a few words what was done.
+
+        Raises:
+            MineStudioError: it cannot be done; the message says why.
+        """
