@@ -62,8 +62,8 @@ def ours_whole(world: World, eyes: list, size: int) -> Draw:
     """Draw pose k with ``Renderer``: hand, interface and six mobs around the player."""
     renderer = render.Renderer((size, size), occlusion=False)
     scene = render.new_scene()
-    inventory = np.zeros((41, 2), np.int32)
-    inventory[:3] = [(item_id("diamond_axe"), 1), (block_id("oak_log"), 7), (item_id("beef"), 3)]
+    inventory = np.zeros((41, 3), np.int32)
+    inventory[:3] = [(item_id("diamond_axe"), 1, 0), (block_id("oak_log"), 7, 0), (item_id("beef"), 3, 0)]
     scene[render.SCENE_HELD] = inventory[0, 0]
     mobs = np.zeros((6, 12))
     mobs[:, 0] = (0, 1, 2, 0, 1, 2)

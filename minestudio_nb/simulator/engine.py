@@ -18,11 +18,10 @@ from minestudio_nb.errors import SimulatorError
 from minestudio_nb.simulator import blocks as table
 from minestudio_nb.simulator.actions import TICK_FIELDS
 from minestudio_nb.simulator.bodies import box_is_free
-from minestudio_nb.simulator.inventory import fill_inventory
+from minestudio_nb.simulator.inventory import empty_inventory, fill_inventory
 from minestudio_nb.simulator.mobs import summon
 from minestudio_nb.simulator.physics import HALF_WIDTH, HEIGHT
 from minestudio_nb.simulator.state import (
-    M_KIND,
     P_X,
     P_Y,
     P_YAW,
@@ -34,11 +33,11 @@ from minestudio_nb.simulator.state import (
     SimState,
 )
 from minestudio_nb.simulator.terrain import WorldPool
-from minestudio_nb.simulator.tick import run_ticks
+from minestudio_nb.simulator.tick import advance
 from minestudio_nb.simulator.world import World, get_block
 
 WEATHERS: Final = ("clear", "rain", "thunder")
-STATE_FORMAT: Final = 1
+STATE_FORMAT: Final = 2
 _SPAWN_TRIES: Final = 400
 _OPEN_CELLS: Final = 3
 """A place is open towards a side where so many cells at eye level let the player through."""
@@ -133,7 +132,7 @@ class VoxelEngine:
         self.biome = biome
         self.fall_damage = fall_damage
         self._inventory = dict(inventory or {})
-        fill_inventory(np.zeros((41, 2), np.int32), self._inventory)  # complain now, not at the first reset
+        fill_inventory(empty_inventory(), self._inventory)  # complain now, not at the first reset
         self.choice = WorldChoice(int(world_seed), biome, pool_size, world_size, 0)
         self._pools: dict[tuple[int, str | None, int, int], WorldPool] = {}
         self._pool(self.choice)  # checks the arguments
@@ -174,13 +173,14 @@ class VoxelEngine:
         self.serial += 1
 
     def change_world(self, rng: np.random.Generator, biome: str | None) -> None:
-        """Move the player to a random place in another world; inventory, counters and time stay, mobs do not.
+        """Move the player to a random place in another world; inventory, counters and time stay, mobs and
+        items do not.
 
         Raises:
             SimulatorError: there is no such biome.
         """
         self._load_world(rng, biome)
-        self.state.mobs[:, M_KIND] = -1.0
+        self.state.remove_entities()
         self.state.player[P_Z + 1 : P_Z + 4] = 0.0
         self._spawn(rng)
         self.serial += 1
@@ -215,17 +215,10 @@ class VoxelEngine:
         Returns:
             How many ticks ran; fewer if the player died.
         """
-        s = self.state
-        world = s.world
         if self.recording is not None:
             self.recording.add_run(ticks, action, camera)
         self.serial += 1
-        return int(
-            run_ticks(
-                world.blocks, world.masks, world.tops, s.player, s.status, s.inventory, s.stats, s.mobs, s.minds, s.rng,
-                action, camera, ticks,
-            )
-        )  # fmt: skip
+        return advance(self.state, action, camera, ticks)
 
     def idle(self, ticks: int) -> None:
         """Advance by ``ticks`` with no key pressed."""
@@ -314,11 +307,19 @@ class VoxelEngine:
                 f"The state belongs to a world that this version no longer generates (seed {choice.seed}, biome "
                 f"{choice.biome}, index {choice.index}). Use the version that saved it."
             )
+        arrays = {name: np.array(state[name]) for name in SimState.ARRAYS}
+        for name, array in arrays.items():
+            expected = getattr(self.state, name)
+            if array.dtype != expected.dtype or array.shape[1:] != expected.shape[1:]:
+                raise SimulatorError(
+                    f"The state's {name} is {array.dtype}{list(array.shape)}, here it is {expected.dtype}"
+                    f"{list(expected.shape)}: it was saved by a version with other items. Use that version."
+                )
         self.choice = choice
         world = pristine.copy()
         world.blocks.reshape(-1)[state["changed_cells"]] = state["changed_blocks"]
         world.rebuild()
-        self.state = SimState(world, **{name: np.array(state[name]) for name in SimState.ARRAYS})
+        self.state = SimState(world, **arrays)
         self.serial += 1
         self.recording = None
 

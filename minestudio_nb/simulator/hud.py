@@ -251,7 +251,7 @@ def draw_hud(pixels, sprites, places, inventory, slot, health, food, out):
 
     Args:
         pixels, sprites, places: of the ``HudSheet`` of the frame's size.
-        inventory: int[slots, 2] of item id and count; the first nine rows are the hotbar.
+        inventory: int32[slots, 3] of item id, count and wear; the first nine rows are the hotbar.
         slot: the selected one, 0 to 8.
         health, food: 0 to 20.
         out: uint8[H, W, 3], written.

@@ -180,20 +180,21 @@ def _collect(inventory, stats, item, count):
 
 
 @njit(cache=True, nogil=True)
-def _break_block(blocks, masks, tops, inventory, stats, rng, x, y, z, item):
+def _break_block(s, x, y, z, item):
     """Remove a block, collect its drop, and pop a plant that stood on it."""
-    block = get_block(blocks, x, y, z)
-    set_block(blocks, masks, tops, x, y, z, 0)
-    stats[E_MINE, block] += 1
+    block = get_block(s.blocks, x, y, z)
+    set_block(s.blocks, s.masks, s.tops, x, y, z, 0)
+    s.stats[E_MINE, block] += 1
     if _DROP_ITEM[block] >= 0 and can_harvest(block, item):
-        _collect(inventory, stats, _DROP_ITEM[block], randint(rng, _DROP_MIN[block], _DROP_MAX[block]))
-    if _CROSS[get_block(blocks, x, y + 1, z)]:
-        set_block(blocks, masks, tops, x, y + 1, z, 0)
+        _collect(s.inventory, s.stats, _DROP_ITEM[block], randint(s.rng, _DROP_MIN[block], _DROP_MAX[block]))
+    if _CROSS[get_block(s.blocks, x, y + 1, z)]:
+        set_block(s.blocks, s.masks, s.tops, x, y + 1, z, 0)
 
 
 @njit(cache=True, nogil=True)
-def _dig(blocks, masks, tops, player, status, inventory, stats, rng, item):
+def _dig(s, item):
     """One tick of the attack key on the targeted block."""
+    player, status = s.player, s.status
     x, y, z = status[S_TARGET_X], status[S_TARGET_Y], status[S_TARGET_Z]
     if x != status[S_BREAK_X] or y != status[S_BREAK_Y] or z != status[S_BREAK_Z]:
         status[S_BREAK_X], status[S_BREAK_Y], status[S_BREAK_Z] = x, y, z
@@ -203,15 +204,16 @@ def _dig(blocks, masks, tops, player, status, inventory, stats, rng, item):
     speed = breaking_speed(status[S_TARGET_ID], item, status[S_ON_GROUND] != 0, status[S_IN_WATER] != 0)
     player[P_BREAKING] += speed
     if player[P_BREAKING] >= 1.0 - ROUNDING:
-        _break_block(blocks, masks, tops, inventory, stats, rng, x, y, z, item)
+        _break_block(s, x, y, z, item)
         player[P_BREAKING] = 0.0
         status[S_BREAK_Y] = -1
         status[S_HIT_DELAY] = 0 if speed >= 1.0 else HIT_DELAY
 
 
 @njit(cache=True, nogil=True)
-def _hit_mob(player, status, inventory, stats, mobs, minds, rng, item):
+def _hit_mob(s, item):
     """Hit the targeted mob, with the damage that the time since the last hit allows."""
+    player, status, mobs, stats = s.player, s.status, s.mobs, s.stats
     if status[S_ATTACK_HELD] and status[S_SINCE_ATTACK] < HOLD_HIT_INTERVAL:
         return
     row = status[S_TARGET_ID]
@@ -221,7 +223,7 @@ def _hit_mob(player, status, inventory, stats, mobs, minds, rng, item):
     damage = _ITEM_ATTACK[item] * (0.2 + 0.8 * charge * charge)
     status[S_SINCE_ATTACK] = 0
     stats[E_DAMAGE, 0] += int(10.0 * damage)
-    if strike_mob(mobs[row], minds[row], damage, player[P_YAW]):
+    if strike_mob(mobs[row], s.minds[row], damage, player[P_YAW]):
         kind = int(mobs[row, M_KIND])
         mobs[row, M_KIND] = -1.0
         status[S_TARGET] = TARGET_NONE
@@ -230,7 +232,7 @@ def _hit_mob(player, status, inventory, stats, mobs, minds, rng, item):
         for entry in range(MOB_DROPS.shape[1]):
             drop = MOB_DROPS[kind, entry]
             if drop[2] > 0:
-                _collect(inventory, stats, drop[0], randint(rng, drop[1], drop[2]))
+                _collect(s.inventory, stats, drop[0], randint(s.rng, drop[1], drop[2]))
 
 
 @njit(cache=True, nogil=True)
@@ -254,8 +256,9 @@ def _cell_is_taken(player, status, mobs, x, y, z):
 
 
 @njit(cache=True, nogil=True)
-def _place(blocks, masks, tops, player, status, inventory, stats, mobs):
+def _place(s):
     """Place a block from the main hand, else from the off hand, against the targeted face."""
+    blocks, status, inventory = s.blocks, s.status, s.inventory
     slot = status[S_SLOT]
     if inventory[slot, 1] == 0 or _PLACES_BLOCK[inventory[slot, 0]] < 0:
         slot = OFFHAND_SLOT
@@ -269,24 +272,26 @@ def _place(blocks, masks, tops, player, status, inventory, stats, mobs):
         x, y, z = x + FACE_DX[face], y + FACE_DY[face], z + FACE_DZ[face]
     if y < 0 or y >= blocks.shape[2] or not _REPLACEABLE[get_block(blocks, x, y, z)]:
         return
-    if _SOLID[block] and _cell_is_taken(player, status, mobs, x, y, z):
+    if _SOLID[block] and _cell_is_taken(s.player, status, s.mobs, x, y, z):
         return
-    set_block(blocks, masks, tops, x, y, z, block)
+    set_block(blocks, s.masks, s.tops, x, y, z, block)
     take_one(inventory, slot)
-    stats[E_USE, item] += 1
+    s.stats[E_USE, item] += 1
     status[S_USE_DELAY] = USE_DELAY
     status[S_SWING] = SWING_TICKS
 
 
 @njit(cache=True, nogil=True)
-def interact(blocks, masks, tops, player, status, inventory, stats, mobs, minds, rng, action, hit):
-    """One tick of the attack, use and drop keys; see ``state`` for the arrays, which are changed in place.
+def interact(s, action, hit):
+    """One tick of the attack, use and drop keys.
 
     Args:
+        s: ``state.Arrays``, changed in place.
         action: int32[TICK_FIELDS].
         hit: int64[5], scratch.
     """
-    find_target(blocks, player, status, mobs, hit)
+    player, status, inventory = s.player, s.status, s.inventory
+    find_target(s.blocks, player, status, s.mobs, hit)
     slot = status[S_SLOT]
     item = inventory[slot, 0]
     status[S_SINCE_ATTACK] += 1
@@ -296,11 +301,11 @@ def interact(blocks, masks, tops, player, status, inventory, stats, mobs, minds,
         if status[S_SWING] == 0 and (not status[S_ATTACK_HELD] or status[S_TARGET] != TARGET_NONE):
             status[S_SWING] = SWING_TICKS
         if status[S_TARGET] == TARGET_BLOCK:
-            _dig(blocks, masks, tops, player, status, inventory, stats, rng, item)
+            _dig(s, item)
         else:
             player[P_BREAKING] = 0.0
             if status[S_TARGET] == TARGET_MOB:
-                _hit_mob(player, status, inventory, stats, mobs, minds, rng, item)
+                _hit_mob(s, item)
         status[S_ATTACK_HELD] = 1
     else:
         player[P_BREAKING] = 0.0
@@ -309,10 +314,10 @@ def interact(blocks, masks, tops, player, status, inventory, stats, mobs, minds,
     if status[S_USE_DELAY] > 0:
         status[S_USE_DELAY] -= 1
     if action[TICK_USE] and status[S_USE_DELAY] == 0 and status[S_TARGET] == TARGET_BLOCK:
-        _place(blocks, masks, tops, player, status, inventory, stats, mobs)
+        _place(s)
     if not action[TICK_USE]:
         status[S_USE_DELAY] = 0
     if action[TICK_DROP] and not status[S_DROP_HELD] and inventory[slot, 1] > 0:
-        stats[E_DROP, inventory[slot, 0]] += 1
+        s.stats[E_DROP, inventory[slot, 0]] += 1
         take_one(inventory, slot)
     status[S_DROP_HELD] = action[TICK_DROP]

@@ -1,4 +1,4 @@
-"""The inventory: 41 slots of (item id, count), kernels that put in and take out, and the names of slots.
+"""The inventory: 41 slots of (item id, count, wear), kernels that put in and take out, and the names of slots.
 
 Slots are numbered as MineStudio numbers them: 0-8 hotbar, 9-35 the rest of the backpack, 36-39 feet, legs, chest and
 head, 40 the off hand.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from minestudio_nb.errors import SimulatorError
 from minestudio_nb.simulator import blocks as table
-from minestudio_nb.simulator.state import INVENTORY_SLOTS, OFFHAND_SLOT
+from minestudio_nb.simulator.state import INVENTORY_SLOTS, OFFHAND_SLOT, SLOT_COUNT, SLOT_DAMAGE, SLOT_FIELDS, SLOT_ITEM
 
 BACKPACK_SLOTS: Final = 36
 EQUIPMENT_SLOTS: Final = {"offhand": OFFHAND_SLOT, "head": 39, "chest": 38, "legs": 37, "feet": 36}
@@ -25,35 +25,45 @@ _STACK_SIZE: Final = table.STACK_SIZE
 
 
 @njit(cache=True, nogil=True)
-def give(inventory, item, count):
+def give(inventory, item, count, damage=0):
     """Put items into the backpack: onto stacks of the same item first, then into free slots, lowest slot first.
+
+    Args:
+        inventory: int32[41, 3].
+        item, count: item id, and how many.
+        damage: their wear; only items of equal wear share a stack.
 
     Returns:
         How many found room.
     """
     left = count
     for slot in range(BACKPACK_SLOTS):
-        if left > 0 and inventory[slot, 1] > 0 and inventory[slot, 0] == item:
-            moved = min(left, _STACK_SIZE[item] - inventory[slot, 1])
+        stack = inventory[slot]
+        if left > 0 and stack[SLOT_COUNT] > 0 and stack[SLOT_ITEM] == item and stack[SLOT_DAMAGE] == damage:
+            moved = min(left, _STACK_SIZE[item] - stack[SLOT_COUNT])
             if moved > 0:
-                inventory[slot, 1] += moved
+                stack[SLOT_COUNT] += moved
                 left -= moved
     for slot in range(BACKPACK_SLOTS):
-        if left > 0 and inventory[slot, 1] == 0:
+        stack = inventory[slot]
+        if left > 0 and stack[SLOT_COUNT] == 0:
             moved = min(left, _STACK_SIZE[item])
-            inventory[slot, 0] = item
-            inventory[slot, 1] = moved
+            stack[SLOT_ITEM], stack[SLOT_COUNT], stack[SLOT_DAMAGE] = item, moved, damage
             left -= moved
     return count - left
 
 
 @njit(cache=True, nogil=True)
 def take_one(inventory, slot):
-    """Remove one item from a slot; an emptied slot holds (0, 0)."""
-    inventory[slot, 1] -= 1
-    if inventory[slot, 1] <= 0:
-        inventory[slot, 0] = 0
-        inventory[slot, 1] = 0
+    """Remove one item from a slot; an emptied slot holds zeros."""
+    inventory[slot, SLOT_COUNT] -= 1
+    if inventory[slot, SLOT_COUNT] <= 0:
+        inventory[slot, :] = 0
+
+
+def empty_inventory() -> NDArray[np.int32]:
+    """An inventory with nothing in it: int32[41, 3]."""
+    return np.zeros((INVENTORY_SLOTS, SLOT_FIELDS), np.int32)
 
 
 def slot_number(name: int | str) -> int:
@@ -94,14 +104,14 @@ def set_slot(inventory: NDArray[np.int32], slot: int, item: str, count: int) -> 
     number = table.item_id(item)
     if not 0 < count <= _STACK_SIZE[number]:
         raise SimulatorError(f"A stack of {item} holds 1 to {_STACK_SIZE[number]} items; got {count}.")
-    inventory[slot] = (number, count)
+    inventory[slot] = (number, count, 0)
 
 
 def fill_inventory(inventory: NDArray[np.int32], contents: Mapping[Any, Any]) -> None:
     """Put MineStudio's ``inventory`` argument into the slots; other slots stay as they are.
 
     Args:
-        inventory: int32[41, 2].
+        inventory: int32[41, 3].
         contents: slot -> ``{"type": name, "quantity": n}`` (quantity 1 if left out), or slot -> name.
 
     Raises:
@@ -121,7 +131,7 @@ def fill_inventory(inventory: NDArray[np.int32], contents: Mapping[Any, Any]) ->
 def describe(inventory: NDArray[np.int32]) -> dict[int, dict[str, Any]]:
     """The slots as ``info["inventory"]`` has them: ``{slot: {"type": name, "quantity": n}}``, "none" where empty."""
     result: dict[int, dict[str, Any]] = {}
-    for slot, (item, count) in enumerate(inventory.tolist()):
+    for slot, (item, count, _) in enumerate(inventory.tolist()):
         result[slot] = {"type": table.item_name(item) if count else EMPTY, "quantity": count}
     return result
 
@@ -130,11 +140,11 @@ def describe_equipment(inventory: NDArray[np.int32], selected: int) -> dict[str,
     """What is held and worn as ``info["equipped_items"]`` has it: ``{"mainhand": {"type": ...}, ...}``."""
     result: dict[str, dict[str, Any]] = {}
     for name, slot in {"mainhand": selected, **EQUIPMENT_SLOTS}.items():
-        item, count = inventory[slot].tolist()
+        item, count, damage = inventory[slot].tolist()
         worn_out = int(table.ITEM_DURABILITY[item]) if count else 0
         result[name] = {
             "type": table.item_name(item) if count else EMPTY,
-            "damage": 0,
+            "damage": damage,
             "maxDamage": worn_out,
         }
     return result

@@ -13,9 +13,10 @@ from minestudio_nb.simulator import boxes, hud, raymarch, render, terrain
 from minestudio_nb.simulator.actions import TICK_FIELDS
 from minestudio_nb.simulator.compile_cache import register
 from minestudio_nb.simulator.engine import VoxelEngine
+from minestudio_nb.simulator.inventory import empty_inventory
 from minestudio_nb.simulator.sim import VoxelSim
 from minestudio_nb.simulator.state import MOB_FIELDS, SimState
-from minestudio_nb.simulator.tick import run_ticks
+from minestudio_nb.simulator.tick import advance
 from minestudio_nb.simulator.world import World
 
 _SIZE = 32
@@ -52,22 +53,18 @@ def _draw_mobs() -> None:
 def _draw_hud() -> None:
     sheet = hud.hud_sheet(_FRAME, _FRAME)
     out = np.empty((_FRAME, _FRAME, 3), np.uint8)
-    hud.draw_hud(sheet.pixels, sheet.sprites, sheet.places, np.zeros((41, 2), np.int32), 0, 20.0, 20.0, out)
+    hud.draw_hud(sheet.pixels, sheet.sprites, sheet.places, empty_inventory(), 0, 20.0, 20.0, out)
 
 
 def _render() -> None:
     renderer = render.Renderer((_FRAME, _FRAME))
-    renderer.render(_world(), np.full((1, MOB_FIELDS), -1.0), np.zeros((41, 2), np.int32), render.new_scene())
+    renderer.render(_world(), np.full((1, MOB_FIELDS), -1.0), empty_inventory(), render.new_scene())
 
 
 def _tick() -> None:
     state = SimState.blank(_world().copy())
     action, camera = np.zeros(TICK_FIELDS, np.int32), np.zeros(2)
-    world = state.world
-    run_ticks(
-        world.blocks, world.masks, world.tops, state.player, state.status, state.inventory, state.stats, state.mobs,
-        state.minds, state.rng, action, camera, 1,
-    )  # fmt: skip
+    advance(state, action, camera, 1)
 
 
 def _engine() -> None:

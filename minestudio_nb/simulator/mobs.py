@@ -223,17 +223,17 @@ def _attack_player(mob, mind, player, status, stats):
 
 
 @njit(cache=True, nogil=True)
-def tick_mobs(blocks, player, status, stats, mobs, minds, rng):
-    """One tick of all mobs; see ``state`` for the arrays, which are changed in place."""
-    next_random(rng)
-    for row in range(mobs.shape[0]):
-        mob, mind = mobs[row], minds[row]
+def tick_mobs(s):
+    """One tick of all mobs; ``s`` is ``state.Arrays``, changed in place."""
+    next_random(s.rng)
+    for row in range(s.mobs.shape[0]):
+        mob, mind = s.mobs[row], s.minds[row]
         if mob[M_KIND] < 0:
             continue
         if mob[M_HURT] > 0:
             mob[M_HURT] -= 1
-        _stay_near(mob, player, blocks.shape[0])
-        speed = _choose_speed(mob, mind, player, rng)
-        _move_mob(blocks, mob, mind, speed)
+        _stay_near(mob, s.player, s.blocks.shape[0])
+        speed = _choose_speed(mob, mind, s.player, s.rng)
+        _move_mob(s.blocks, mob, mind, speed)
         if _HOSTILE[int(mob[M_KIND])]:
-            _attack_player(mob, mind, player, status, stats)
+            _attack_player(mob, mind, s.player, s.status, s.stats)

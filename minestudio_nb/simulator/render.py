@@ -154,7 +154,7 @@ def render_frame(blocks, masks, tops, mobs, inventory, scene, pixels, sprites, p
         blocks: uint8[X, Z, Y]; masks: uint64[X, Z]; tops: int32[X, Z], as in ``World``.
         mobs: float64[E, 12]: kind (-1: none), x, y, z, yaw, health, ticks of the red flash, vx, vy, vz, phase of the
             limbs, pitch. See ``boxes.draw_mobs``.
-        inventory: int32[slots, 2] of item id and count; the first nine rows are the hotbar.
+        inventory: int32[slots, 3] of item id, count and wear; the first nine rows are the hotbar.
         scene: float64[SCENE_FIELDS].
         pixels, sprites, places: of the ``HudSheet`` of the frame's size.
         occlusion: whether to darken corners (ambient occlusion); costs about a quarter of the time.
@@ -223,7 +223,7 @@ class Renderer:
 
         Args:
             world: what stands.
-            mobs: float64[E, 12]; inventory: int32[slots, 2]; scene: float64[SCENE_FIELDS]: see ``render_frame``.
+            mobs: float64[E, 12]; inventory: int32[slots, 3]; scene: float64[SCENE_FIELDS]: see ``render_frame``.
             out: uint8[height, width, 3] to write to; None for a new array.
 
         Returns:

@@ -22,7 +22,7 @@ from minestudio_nb.simulator.actions import TICK_FIELDS
 from minestudio_nb.simulator.commands import execute
 from minestudio_nb.simulator.engine import Recording, VoxelEngine
 
-TRACE_FORMAT: Final = 1
+TRACE_FORMAT: Final = 2
 
 
 @dataclass(eq=False)

@@ -6,8 +6,8 @@ kernels in ``physics`` and ``mobs`` need no Python object.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,9 @@ P_FOOD: Final = 9  # half drumsticks, 0 to 20
 P_BREAKING: Final = 10  # share of the targeted block that is broken, 0 to 1
 P_FALL: Final = 11  # blocks fallen since the feet last stood
 P_WALKED: Final = 12  # blocks walked, for the counter of centimetres and the swing of the hand
-PLAYER_FIELDS: Final = 16
+P_SATURATION: Final = 13  # what is used up before P_FOOD, 0 to P_FOOD
+P_EXHAUSTION: Final = 14  # 4 of it take 1 of saturation, else of food
+PLAYER_FIELDS: Final = 24
 
 # status: int64[STATUS_FIELDS].
 S_TICK: Final = 0  # ticks since the reset
@@ -62,7 +64,33 @@ S_INVULNERABLE: Final = 25  # ticks during which nothing hurts
 S_NIGHT_VISION: Final = 26  # ticks during which it is bright
 S_IN_WATER: Final = 27
 S_DROP_HELD: Final = 28
-STATUS_FIELDS: Final = 32
+S_BOW_DRAW: Final = 29  # ticks that the bow has been drawn; 0: it is not
+S_EAT: Final = 30  # ticks that the player has been eating; 0: it is not
+S_USE_SLOT: Final = 31  # inventory slot of what is drawn or eaten
+S_FOOD_TIMER: Final = 32  # ticks towards the next healing or starving
+S_AIR: Final = 33  # ticks of breath left under water; FULL_AIR in the open
+S_FIRE: Final = 34  # ticks left of burning
+S_USE_HELD: Final = 35  # 1: the use key was down in the last tick
+S_LOST_ITEMS: Final = 36  # items that vanished: by age, in lava, or for want of a row
+S_DIFFICULTY: Final = 37  # index into DIFFICULTIES
+# Game rules, 1 or 0.
+S_DAYLIGHT_CYCLE: Final = 38
+S_MOB_SPAWNING: Final = 39
+S_NATURAL_REGENERATION: Final = 40
+S_MOB_LOOT: Final = 41
+S_TILE_DROPS: Final = 42
+S_MOB_GRIEFING: Final = 43
+S_DROWNING_DAMAGE: Final = 44
+S_FIRE_DAMAGE: Final = 45
+STATUS_FIELDS: Final = 64
+
+DIFFICULTIES: Final = ("peaceful", "easy", "normal", "hard")
+PEACEFUL: Final = 0
+EASY: Final = 1
+NORMAL: Final = 2
+HARD: Final = 3
+FULL_AIR: Final = 300
+START_SATURATION: Final = 5.0
 
 TARGET_NONE: Final = 0
 TARGET_BLOCK: Final = 1
@@ -79,6 +107,8 @@ EVENTS: Final = (
 E_MINE: Final = 0
 E_PICKUP: Final = 1
 E_USE: Final = 2
+E_BREAK: Final = 3
+E_CRAFT: Final = 4
 E_DROP: Final = 5
 E_KILL: Final = 6
 E_DAMAGE: Final = 7
@@ -114,9 +144,71 @@ MIND_COOLDOWN: Final = 2  # ticks until it may hit again
 MIND_ON_GROUND: Final = 3
 MIND_FIELDS: Final = 4
 
+# items: float64[ITEM_CAPACITY, ITEM_FIELDS], stacks that lie or fly about. A row with I_ITEM -1 is free.
+I_ITEM: Final = 0  # item id
+I_X: Final = 1  # middle of the bottom of its box
+I_Y: Final = 2
+I_Z: Final = 3
+I_VX: Final = 4  # blocks per tick
+I_VY: Final = 5
+I_VZ: Final = 6
+I_COUNT: Final = 7
+I_AGE: Final = 8  # ticks
+I_DELAY: Final = 9  # ticks until it may be picked up
+I_DAMAGE: Final = 10  # wear of a tool: uses so far
+ITEM_FIELDS: Final = 11
+ITEM_CAPACITY: Final = 64
+
+# arrows: float64[ARROW_CAPACITY, ARROW_FIELDS].
+A_STATE: Final = 0  # ARROW_*
+A_X: Final = 1
+A_Y: Final = 2
+A_Z: Final = 3
+A_VX: Final = 4  # blocks per tick
+A_VY: Final = 5
+A_VZ: Final = 6
+A_YAW: Final = 7  # degrees, where the tip points: as the player's
+A_PITCH: Final = 8
+A_AGE: Final = 9  # ticks since it was shot, or since it stuck
+A_DAMAGE: Final = 10  # half hearts per block of speed
+A_OWNER: Final = 11  # -1 the player, else the row of the mob that shot it
+A_CRITICAL: Final = 12  # 1: shot at full draw
+A_SHAKE: Final = 13  # ticks left of trembling after it stuck
+ARROW_FIELDS: Final = 14
+ARROW_CAPACITY: Final = 32
+ARROW_FREE: Final = -1
+ARROW_FLYING: Final = 0
+ARROW_STUCK: Final = 1
+
+# Columns of a row of the inventory.
+SLOT_ITEM: Final = 0
+SLOT_COUNT: Final = 1
+SLOT_DAMAGE: Final = 2  # wear of a tool: uses so far
+SLOT_FIELDS: Final = 3
 INVENTORY_SLOTS: Final = 41
 OFFHAND_SLOT: Final = 40
 FULL_HEALTH: Final = 20.0
+_ON_AT_START: Final = (
+    S_FALL_DAMAGE, S_DAYLIGHT_CYCLE, S_MOB_SPAWNING, S_NATURAL_REGENERATION, S_MOB_LOOT, S_TILE_DROPS, S_MOB_GRIEFING,
+    S_DROWNING_DAMAGE, S_FIRE_DAMAGE,
+)  # fmt: skip
+
+
+class Arrays(NamedTuple):
+    """The arrays of one simulation as kernels take them; for shapes see ``SimState`` and ``world.World``."""
+
+    blocks: NDArray[np.uint8]
+    masks: NDArray[np.uint64]
+    tops: NDArray[np.int32]
+    player: NDArray[np.float64]
+    status: NDArray[np.int64]
+    inventory: NDArray[np.int32]
+    stats: NDArray[np.int32]
+    mobs: NDArray[np.float64]
+    minds: NDArray[np.int32]
+    items: NDArray[np.float64]
+    arrows: NDArray[np.float64]
+    rng: NDArray[np.uint64]
 
 
 @dataclass
@@ -127,10 +219,12 @@ class SimState:
         world: blocks and what is derived from them.
         player: float64[PLAYER_FIELDS].
         status: int64[STATUS_FIELDS].
-        inventory: int32[41, 2] of item id and count; 0-8 hotbar, 9-35 rest, 36-39 feet to head, 40 off hand.
+        inventory: int32[41, 3] of item id, count and wear; 0-8 hotbar, 9-35 rest, 36-39 feet to head, 40 off hand.
         stats: int32[len(EVENTS), NUM_ITEMS], counters since the reset.
         mobs: float64[capacity, MOB_FIELDS].
         minds: int32[capacity, MIND_FIELDS].
+        items: float64[ITEM_CAPACITY, ITEM_FIELDS].
+        arrows: float64[ARROW_CAPACITY, ARROW_FIELDS].
         rng: uint64[1], the state of the generator that ticks draw from.
     """
 
@@ -141,9 +235,17 @@ class SimState:
     stats: NDArray[np.int32]
     mobs: NDArray[np.float64]
     minds: NDArray[np.int32]
+    items: NDArray[np.float64]
+    arrows: NDArray[np.float64]
     rng: NDArray[np.uint64]
+    _arrays: Arrays | None = field(default=None, init=False, repr=False, compare=False)
 
-    ARRAYS = ("player", "status", "inventory", "stats", "mobs", "minds", "rng")
+    ARRAYS = ("player", "status", "inventory", "stats", "mobs", "minds", "items", "arrows", "rng")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name != "_arrays":
+            object.__setattr__(self, "_arrays", None)  # it held the old array
 
     @classmethod
     def blank(cls, world: World, mob_capacity: int = 16) -> SimState:
@@ -152,17 +254,27 @@ class SimState:
             world,
             np.zeros(PLAYER_FIELDS),
             np.zeros(STATUS_FIELDS, np.int64),
-            np.zeros((INVENTORY_SLOTS, 2), np.int32),
+            np.zeros((INVENTORY_SLOTS, SLOT_FIELDS), np.int32),
             np.zeros((len(EVENTS), NUM_ITEMS), np.int32),
             np.zeros((mob_capacity, MOB_FIELDS)),
             np.zeros((mob_capacity, MIND_FIELDS), np.int32),
+            np.zeros((ITEM_CAPACITY, ITEM_FIELDS)),
+            np.zeros((ARROW_CAPACITY, ARROW_FIELDS)),
             np.zeros(1, np.uint64),
         )
         state.clear(seed=0)
         return state
 
+    def arrays(self) -> Arrays:
+        """The arrays themselves, for kernels. The same tuple until one of them is exchanged."""
+        if self._arrays is None:
+            world = self.world
+            rest = (getattr(self, name) for name in self.ARRAYS)
+            self._arrays = Arrays(world.blocks, world.masks, world.tops, *rest)
+        return self._arrays
+
     def clear(self, seed: int) -> None:
-        """Start a new life: empty inventory and counters, no mobs, full health, feet at the world's spawn.
+        """Start a new life: empty inventory and counters, no mobs or items, full health, feet at the world's spawn.
 
         Args:
             seed: of the generator that ticks draw from, any int.
@@ -172,11 +284,20 @@ class SimState:
         x, y, z = self.world.spawn
         self.player[[P_X, P_Y, P_Z]] = (x + 0.5, y, z + 0.5)
         self.player[P_HEALTH] = self.player[P_FOOD] = FULL_HEALTH
-        self.status[S_FALL_DAMAGE] = 1
+        self.player[P_SATURATION] = START_SATURATION
+        self.status[list(_ON_AT_START)] = 1
+        self.status[S_DIFFICULTY] = NORMAL
+        self.status[S_AIR] = FULL_AIR
         self.status[S_SINCE_ATTACK] = 100
         self.status[S_BREAK_Y] = -1
-        self.mobs[:, M_KIND] = -1.0
+        self.remove_entities()
         self.rng[0] = seed & 0xFFFF_FFFF_FFFF_FFFF
+
+    def remove_entities(self) -> None:
+        """Take mobs, items and arrows out of the world."""
+        self.mobs[:, M_KIND] = -1.0
+        self.items[:, I_ITEM] = -1.0
+        self.arrows[:, A_STATE] = ARROW_FREE
 
     def free_mob_row(self) -> int:
         """The first free row of ``mobs``; both mob arrays double when none is free."""

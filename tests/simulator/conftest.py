@@ -11,7 +11,7 @@ from minestudio_nb.simulator import mobs
 from minestudio_nb.simulator.actions import TICK_FIELDS, fill_tick_row
 from minestudio_nb.simulator.blocks import block_id, item_id
 from minestudio_nb.simulator.state import M_HEALTH, P_PITCH, P_X, P_Y, P_YAW, P_Z, SimState
-from minestudio_nb.simulator.tick import run_ticks
+from minestudio_nb.simulator.tick import advance
 from minestudio_nb.simulator.world import World
 
 GROUND = 10
@@ -38,11 +38,9 @@ class FlatWorld:
 
     def run(self, ticks: int = 1, **keys: Any) -> int:
         """Hold keys for some ticks; "hotbar_3" stands for "hotbar.3"."""
-        s, w = self.state, self.state.world
         row, camera = np.zeros(TICK_FIELDS, np.int32), np.zeros(2)
         fill_tick_row({key.replace("hotbar_", "hotbar."): value for key, value in keys.items()}, row, camera)
-        arrays = (w.blocks, w.masks, w.tops, s.player, s.status, s.inventory, s.stats, s.mobs, s.minds, s.rng)
-        return run_ticks(*arrays, row, camera, ticks)
+        return advance(self.state, row, camera, ticks)
 
     def look(self, yaw: float, pitch: float) -> None:
         self.player[P_YAW], self.player[P_PITCH] = yaw, pitch
@@ -54,7 +52,7 @@ class FlatWorld:
         return self.state.world.get(x, y, z)
 
     def hold(self, name: str, count: int = 1, slot: int = 0) -> None:
-        self.state.inventory[slot] = (item_id(name), count)
+        self.state.inventory[slot] = (item_id(name), count, 0)
 
     def count(self, name: str) -> int:
         inventory = self.state.inventory

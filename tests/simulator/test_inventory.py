@@ -22,17 +22,17 @@ from minestudio_nb.simulator.state import E_DROP, E_PICKUP, E_USE, P_Y, S_SLOT
 
 
 def empty() -> np.ndarray:
-    return np.zeros((41, 2), np.int32)
+    return np.zeros((41, 3), np.int32)
 
 
 def test_give_fills_stacks_before_free_slots() -> None:
     inventory = empty()
     dirt = item_id("dirt")
-    inventory[5] = (dirt, 60)
+    inventory[5] = (dirt, 60, 0)
     assert give(inventory, dirt, 70) == 70
-    assert inventory[5].tolist() == [dirt, 64]
-    assert inventory[0].tolist() == [dirt, 64]
-    assert inventory[1].tolist() == [dirt, 2]
+    assert inventory[5].tolist() == [dirt, 64, 0]
+    assert inventory[0].tolist() == [dirt, 64, 0]
+    assert inventory[1].tolist() == [dirt, 2, 0]
 
 
 def test_give_respects_stack_sizes_and_says_what_found_room() -> None:
@@ -46,11 +46,11 @@ def test_give_respects_stack_sizes_and_says_what_found_room() -> None:
 
 def test_the_last_item_leaves_an_empty_slot() -> None:
     inventory = empty()
-    inventory[3] = (item_id("dirt"), 2)
+    inventory[3] = (item_id("dirt"), 2, 0)
     take_one(inventory, 3)
-    assert inventory[3].tolist() == [item_id("dirt"), 1]
+    assert inventory[3].tolist() == [item_id("dirt"), 1, 0]
     take_one(inventory, 3)
-    assert inventory[3].tolist() == [0, 0]
+    assert inventory[3].tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_descriptions_have_minestudios_form() -> None:
     worn = describe_equipment(inventory, 1)
     assert (worn["mainhand"]["type"], worn["offhand"]["type"], worn["head"]["type"]) == ("dirt", "obsidian", "none")
     set_slot(inventory, 1, "air", 1)
-    assert inventory[1].tolist() == [0, 0]
+    assert inventory[1].tolist() == [0, 0, 0]
 
 
 def test_drops_go_into_the_inventory(flat: Any) -> None:
@@ -118,7 +118,7 @@ def test_placing_uses_the_main_hand_then_the_off_hand(flat: Any) -> None:
     flat.run(1, hotbar_1=1)
     flat.run(1, use=1)
     assert flat.block(8, 10, 9) == block_id("obsidian")
-    assert flat.state.inventory[40].tolist() == [0, 0]
+    assert flat.state.inventory[40].tolist() == [0, 0, 0]
     flat.run(10, use=1)
     assert flat.state.stats[E_USE, item_id("obsidian")] == 1
 

@@ -17,7 +17,7 @@ from minestudio_nb.simulator.blocks import block_id, item_id
 
 GOLDEN = Path(__file__).parent / "golden"
 NO_MOBS = np.full((1, 12), -1.0)
-EMPTY = np.zeros((41, 2), np.int32)
+EMPTY = np.zeros((41, 3), np.int32)
 
 
 def _room(size=64):
@@ -231,7 +231,7 @@ def test_lying_items_are_small():
 
 def test_the_interface():
     inventory = EMPTY.copy()
-    inventory[2] = item_id("diamond_axe"), 1
+    inventory[2] = item_id("diamond_axe"), 1, 0
     bare = _frame(_room(), _scene(HUD=0.0), (640, 360))
     empty = _frame(_room(), _scene(HUD=1.0, HELD=0), (640, 360))
     full = _frame(_room(), _scene(HUD=1.0, HELD=0), (640, 360), inventory=inventory)
@@ -294,7 +294,7 @@ def test_golden_images(name):
     x, y, z = world.spawn
     mobs = np.concatenate([_mob(kind, x + 2.0 * kind - 2, y, z + 6.0, 150.0) for kind in range(4)])
     inventory = EMPTY.copy()
-    inventory[:3] = [(item_id("diamond_axe"), 1), (block_id("oak_log"), 12), (item_id("beef"), 3)]
+    inventory[:3] = [(item_id("diamond_axe"), 1, 0), (block_id("oak_log"), 12, 0), (item_id("beef"), 3, 0)]
     scene = _scene(x + 0.5, y + 1.62, z + 0.5, yaw, pitch, HUD=1.0, **fields)
     frame = render.Renderer((224, 126)).render(world, mobs, inventory, scene)
     path = GOLDEN / f"{name}.png"

@@ -174,7 +174,7 @@ def test_random_play_keeps_the_invariants(biome: str) -> None:
         assert np.isfinite(state.player).all()
         assert np.isfinite(state.mobs).all()
         assert box_is_free(state.world.blocks, x, y, z, HALF_WIDTH, SNEAK_HEIGHT), "the player is inside a block"
-        items, counts = state.inventory.T
+        items, counts, _ = state.inventory.T
         assert (counts >= 0).all()
         assert (counts <= STACK_SIZE[items]).all()
         assert ((items == 0) == (counts == 0)).all()
