@@ -26,6 +26,7 @@ from minestudio_nb.simulator.commands import execute
 from minestudio_nb.simulator.engine import VoxelEngine
 from minestudio_nb.simulator.info import StepInfo, event_row, object_column
 from minestudio_nb.simulator.replay import EpisodeTrace
+from minestudio_nb.simulator.state import P_PITCH
 from minestudio_nb.simulator.view import View
 
 _ENGINE_OPTIONS: Final = ("world_seed", "pool_size", "world_size", "fall_damage")
@@ -325,6 +326,11 @@ class VoxelSim(gymnasium.Env[dict[str, Any], Any]):
             SimulatorError: unknown event or object.
         """
         return int(self.engine.state.stats[event_row(event), object_column(event, name)])
+
+    @property
+    def pitch(self) -> float:
+        """Where the player looks, in degrees; negative is up."""
+        return float(self.engine.state.player[P_PITCH])
 
     def noop_action(self) -> dict[str, Any]:
         """The action that does nothing, in this simulation's form."""

@@ -15,7 +15,7 @@ import gymnasium
 from minestudio_nb.errors import SimulatorError
 from minestudio_nb.simulator.callbacks import from_spec
 from minestudio_nb.simulator.sim import VoxelSim
-from minestudio_nb.simulator.wrappers import wrap
+from minestudio_nb.wrappers import wrap
 
 # Keys of an env_config that become arguments of VoxelSim, by VoxelSim's names.
 _ARGUMENTS: Final = {

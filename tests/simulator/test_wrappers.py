@@ -17,7 +17,7 @@ from minestudio_nb.simulator.blocks import block_id
 from minestudio_nb.simulator.callbacks import JudgeResetCallback, MinecraftCallback, RewardsCallback
 from minestudio_nb.simulator.state import M_KIND, P_PITCH, P_YAW, S_TICK
 from minestudio_nb.simulator.tasks import SIMPLE_ACTIONS, chop_config, hunt_config
-from minestudio_nb.simulator.wrappers import ActionSubset, FrameSkip, PitchClamp, wrap
+from minestudio_nb.wrappers import ActionSubset, FrameSkip, PitchClamp, wrap
 
 
 def make(*callbacks: MinecraftCallback, **options: Any) -> VoxelSim:

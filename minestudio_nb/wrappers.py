@@ -1,7 +1,8 @@
 """Wrappers that make a task easier to learn: fewer actions, fewer decisions, a head that stays level.
 
-They wrap VoxelSim, or each other, and pass on what workers use of it besides gymnasium's methods (states, traces,
-``observe_into``). Applied from the inside out: ``PitchClamp``, ``FrameSkip``, ``ActionSubset``.
+They wrap VoxelSim, the real MinecraftSim, or each other, and pass on what workers use besides gymnasium's methods where
+it is there (states, traces, ``observe_into``). Applied from the inside out: ``PitchClamp``, ``FrameSkip``,
+``ActionSubset``. Nothing of a simulator is imported here, so that they work wherever one runs.
 """
 
 from __future__ import annotations
@@ -11,29 +12,36 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import gymnasium
-import numpy as np
 from gymnasium import spaces
-from numpy.typing import NDArray
 
 from minestudio_nb.errors import SimulatorError
-from minestudio_nb.simulator.replay import EpisodeTrace
-from minestudio_nb.simulator.sim import VoxelSim
-from minestudio_nb.simulator.state import P_PITCH
+
+__all__ = ["REGISTRY", "ActionSubset", "FrameSkip", "PitchClamp", "SimWrapper", "wrap"]
 
 Env = gymnasium.Env[Any, Any]
 
+_PASSED_ON: Final = ("observe_into", "get_state", "set_state", "start_trace", "finish_trace")
+
 
 class SimWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """A wrapper that passes on VoxelSim's further methods.
+    """A wrapper that passes on a simulation's further methods, those that it has.
 
     Raises:
-        SimulatorError: what it wraps is neither VoxelSim nor another of these wrappers.
+        SimulatorError: what it wraps is neither a simulation, with ``step_repeat`` and ``pitch``, nor another of these
+            wrappers.
     """
 
     def __init__(self, env: Env) -> None:
-        if not isinstance(env, (VoxelSim, SimWrapper)):
-            raise SimulatorError(f"{type(self).__name__} wraps VoxelSim or its wrappers; got {type(env).__name__}.")
+        if not (isinstance(env, SimWrapper) or hasattr(env, "step_repeat")):
+            raise SimulatorError(
+                f"{type(self).__name__} wraps VoxelSim, MinecraftSim or its wrappers; got {type(env).__name__}."
+            )
         super().__init__(env)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _PASSED_ON:
+            return getattr(self.env, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def step_repeat(self, action: Any, ticks: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Hold an action for several ticks, see ``VoxelSim.step_repeat``."""
@@ -46,26 +54,6 @@ class SimWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
     def inner_action(self, action: Any) -> Any:
         """The action that the wrapped environment gets."""
         return action
-
-    def observe_into(self, out: Mapping[str, NDArray[np.uint8]]) -> None:
-        """See ``VoxelSim.observe_into``."""
-        self.env.observe_into(out)  # type: ignore[attr-defined]
-
-    def get_state(self) -> dict[str, Any]:
-        """See ``VoxelSim.get_state``."""
-        return self.env.get_state()  # type: ignore[attr-defined, no-any-return]
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """See ``VoxelSim.set_state``."""
-        self.env.set_state(state)  # type: ignore[attr-defined]
-
-    def start_trace(self) -> None:
-        """See ``VoxelSim.start_trace``."""
-        self.env.start_trace()  # type: ignore[attr-defined]
-
-    def finish_trace(self) -> EpisodeTrace:
-        """See ``VoxelSim.finish_trace``."""
-        return self.env.finish_trace()  # type: ignore[attr-defined, no-any-return]
 
 
 class PitchClamp(SimWrapper):
@@ -91,7 +79,7 @@ class PitchClamp(SimWrapper):
         camera = action.get("camera")
         if camera is None:
             return action
-        pitch = float(self.unwrapped.engine.state.player[P_PITCH])  # type: ignore[attr-defined]
+        pitch = float(self.unwrapped.pitch)  # type: ignore[attr-defined]
         wanted = min(self.high, max(self.low, pitch + float(camera[0])))
         return {**action, "camera": (wanted - pitch, float(camera[1]))}
 
@@ -150,7 +138,7 @@ class ActionSubset(SimWrapper):
 def _need_env_actions(env: Env, name: str) -> None:
     space = env.action_space
     if not (isinstance(space, spaces.Dict) and "camera" in space.spaces and "forward" in space.spaces):
-        raise SimulatorError(f"{name} works on env actions: use VoxelSim(action_type='env'). The space is {space}.")
+        raise SimulatorError(f"{name} works on env actions: use action_type='env'. The space is {space}.")
 
 
 REGISTRY: Final = {cls.__name__: cls for cls in (ActionSubset, FrameSkip, PitchClamp)}
