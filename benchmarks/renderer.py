@@ -47,7 +47,7 @@ def ours_world(world: World, eyes: list, size: int) -> Draw:
     renderer = render.Renderer((size, size))
     scene = render.new_scene()
     env = np.zeros(raymarch.ENV_FIELDS, np.float32)
-    render._set_env(scene, env)
+    render._set_env(scene, False, env)
     view, aim = np.zeros(raymarch.VIEW_FIELDS, np.float32), np.array([-1, 0, -1, 0])
     out, depth = np.empty((size, size, 3), np.uint8), renderer._depth
 

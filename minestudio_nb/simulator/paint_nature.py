@@ -260,9 +260,9 @@ def _birch_bark(rng: np.random.Generator) -> NDArray[np.float64]:
 @painter("water")
 def _water(rng: np.random.Generator) -> NDArray[np.float64]:
     row, column = np.indices((SIDE, SIDE)) * (2 * math.pi / SIDE)
-    wave = np.sin(2 * row + 1.3 * np.sin(column)) + 0.5 * np.sin(3 * column + row)
-    image = np.asarray((50, 96, 212), float) * (1 + 0.09 * wave[..., None])
-    image[wave > 1.1] += (26, 30, 26)
+    wave = np.sin(3 * row + 1.6 * np.sin(column)) + 0.6 * np.sin(2 * column + 2 * row)
+    image = np.asarray((46, 90, 204), float) * (1 + 0.06 * wave[..., None] + rng.uniform(-0.02, 0.02, (SIDE, SIDE, 1)))
+    image[wave > 1.25] += (12, 14, 10)
     return np.clip(image, 0, 255)
 
 

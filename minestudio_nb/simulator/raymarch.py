@@ -28,10 +28,11 @@ _TINY: Final = F(1e-9)
 _ALL: Final = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _BIT: Final = np.uint64(1)
 _WATER: Final = block_id("water")
+_PORTAL: Final = block_id("nether_portal")
 _CROSS: Final = table.CROSS
 _GLOWS: Final = table.LIGHT > 7
 _LEVEL_START: Final = np.array(LEVEL_START, np.int64)
-_WATER_TILE: Final = int(FACES[_WATER * 4 + 1])
+_TORCH_TILE: Final = int(FACES[block_id("torch") * 4])
 _CRACKS: Final = crack_stages()
 
 # What a ray met; the sides and top and bottom agree with the order of FACES.
@@ -40,6 +41,15 @@ HIT_TOP: Final = 1
 HIT_SIDE_Z: Final = 2
 HIT_BOTTOM: Final = 3
 HIT_PLANT: Final = 4
+
+# Blocks that one sees through, tinted: the share of their own colour at the surface, 0 for all others.
+_VEIL: Final = np.zeros(256, np.float32)
+_VEIL[_WATER] = 0.56
+_VEIL[block_id("ice")] = 0.6
+_VEIL[_PORTAL] = 0.62
+_NO_VEIL: Final = -1
+WATER_HEIGHT: Final = F(8.0 / 9.0)
+"""How high water stands in a cell with no water above (Minecraft: a source block)."""
 
 # Light that a face gets for its direction, as in Minecraft.
 _FACE_LIGHT: Final = np.array([0.6, 1.0, 0.8, 0.5, 0.95], np.float32)
@@ -68,7 +78,10 @@ ENV_CLOUD: Final = 12  # brightness of the clouds, 0 to 255
 ENV_FAR: Final = 13  # how far one sees, in blocks
 ENV_FOG: Final = 14  # where haze begins
 ENV_FOG_SLOPE: Final = 15  # 1 / the length over which it becomes full
-ENV_FIELDS: Final = 16
+ENV_STARS: Final = 16  # brightness of the stars, 0 to 1
+ENV_RIPPLE: Final = 17  # how far the water's surface has drifted, in blocks
+ENV_PALETTE: Final = 18  # where the faces in the biome's colours start in FACES
+ENV_FIELDS: Final = 19
 
 # aim: int64[AIM_FIELDS], the targeted block.
 AIM_COLUMN: Final = 0  # x * Z + z of its reduced coordinates, -1 for none
@@ -97,6 +110,8 @@ def _clouds() -> np.ndarray:
 
 
 _CLOUDS: Final = _clouds()
+_STAR_CELLS: Final = F(30)  # half of those along the side of the cube
+_SEAS: Final = np.uint64(0x00_18_3C_0C_40_66_20_00)
 _FAST: Final = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
 # Within the loop over pixels a call costs more than most bodies: numba passes an array as seven arguments, and counts
 # references to it. The functions below the loop own no array, so they are compiled without the counting (numba's option
@@ -125,11 +140,30 @@ def level_of(texels_per_pixel):
 
 
 @njit(**BORROWING)
+def _post(lx, ly, lz, dx, dy, dz, tile):
+    """Meet a torch, a post of 2x2x11 texels: (distance or -1, texel). The origin is relative to the block's corner."""
+    low, high, tall = F(7.0 / 16.0), F(9.0 / 16.0), F(11.0 / 16.0)
+    ax, bx = (low - lx) / dx, (high - lx) / dx
+    ay, by = -ly / dy, (tall - ly) / dy
+    az, bz = (low - lz) / dz, (high - lz) / dz
+    near_x, near_y, near_z = min(ax, bx), min(ay, by), min(az, bz)
+    near = max(near_x, max(near_y, near_z))
+    if near > min(max(ax, bx), min(max(ay, by), max(az, bz))) or near <= F(0.02):
+        return F(-1), uint32(0)
+    u, v, w = lx + dx * near, ly + dy * near, lz + dz * near
+    if near == near_y:  # the flame's top shows the two rows below the tip
+        return near, texel_at(tile, 0, u, w - F(2.0 / 16.0))
+    return near, texel_at(tile, 0, w if near == near_x else u, ONE - v)
+
+
+@njit(**BORROWING)
 def _plant(ox, oy, oz, dx, dy, dz, x, y, z, tile, pixel):
     """Meet the two crossed planes of a plant: (distance or -1, texel)."""
     best = FAR_AWAY
     texel = uint32(0)
     lx, ly, lz = ox - F(x), oy - F(y), oz - F(z)
+    if tile == _TORCH_TILE:
+        return _post(lx, ly, lz, dx, dy, dz, tile)
     for plane in range(2):
         # Plane 0 holds the points with x = z, plane 1 those with x + z = 1.
         down = dx - dz if plane == 0 else dx + dz
@@ -145,8 +179,14 @@ def _plant(ox, oy, oz, dx, dy, dz, x, y, z, tile, pixel):
     return (best if texel else F(-1)), texel
 
 
+@njit(**BORROWING)
+def _covered(blocks, base, y, height):
+    """Whether there is water above water in a column that starts at ``base``."""
+    return y + 1 < height and blocks[base + uint64(y + 1)] == _WATER
+
+
 @njit(**INLINE)
-def _march(blocks, masks, size_x, size_z, height, ox, oy, oz, dx, dy, dz, limit, pixel, in_water):
+def _march(blocks, masks, size_x, size_z, height, ox, oy, oz, dx, dy, dz, limit, pixel, in_water, palette):
     """Walk one ray to the first texel that is not transparent.
 
     Args:
@@ -157,10 +197,12 @@ def _march(blocks, masks, size_x, size_z, height, ox, oy, oz, dx, dy, dz, limit,
         limit: where the ray leaves the fog or the slab of heights that holds blocks.
         pixel: texels per distance that a pixel spans.
         in_water: whether the origin is under water; then the water's surface is not noticed.
+        palette: where the biome's faces start in ``FACES``.
 
     Returns:
         Distance (``limit`` without a hit), hit (``HIT_*``), texel (0 without a hit), x, y, z of the block,
-        u, v on its face, and the distance at which water was entered (``FAR_AWAY``: not).
+        u, v on its face, the distance at which something was entered that one sees through (``FAR_AWAY``: nothing), and
+        which face that was, as block * 4 + hit (-1: none).
     """
     mask_x, mask_z = size_x - 1, size_z - 1
     step_x = 1 if dx > ZERO else -1
@@ -174,7 +216,7 @@ def _march(blocks, masks, size_x, size_z, height, ox, oy, oz, dx, dy, dz, limit,
     next_z = (F(z + (1 if dz > ZERO else 0)) - oz) * inv_z
     keep = ~(_BIT << uint64(y_in))  # the cell that holds the eye is not looked at
     in_first = True
-    t, side, wet = ZERO, HIT_SIDE_X, FAR_AWAY
+    t, side, wet, veil = ZERO, HIT_SIDE_X, FAR_AWAY, _NO_VEIL
     while t < limit:
         along_x = next_x < next_z
         t_out = next_x if along_x else next_z
@@ -196,14 +238,22 @@ def _march(blocks, masks, size_x, size_z, height, ox, oy, oz, dx, dy, dz, limit,
                     else:
                         t_hit = (F(y if up else y + 1) - oy) * inv_y
                         hit = HIT_BOTTOM if up else HIT_TOP
-                    if block == _WATER:
-                        if wet == FAR_AWAY and not in_water:
-                            wet = t_hit
+                    if _VEIL[block] > ZERO:
+                        if veil < 0 and not (in_water and block == _WATER):
+                            if block == _WATER and hit != HIT_BOTTOM and not _covered(blocks, base, y, height):
+                                # Open water does not fill its cell: the ray may pass above it, or enter by the top.
+                                level = F(y) + WATER_HEIGHT
+                                if hit == HIT_TOP or oy + dy * t_hit > level:
+                                    t_hit, hit = (level - oy) * inv_y, HIT_TOP
+                                    if up or t_hit > t_out:
+                                        hit = -1
+                            if hit >= 0:
+                                wet, veil = t_hit, block * 4 + hit
                     elif _CROSS[block]:
-                        tile = FACES[uint64(block * 4)]
+                        tile = FACES[uint64(palette + block * 4)]
                         t_plant, texel = _plant(ox, oy, oz, dx, dy, dz, x, y, z, tile, pixel)
                         if t_plant > ZERO and t_plant < limit:
-                            return t_plant, HIT_PLANT, texel, x, y, z, ZERO, ZERO, wet
+                            return t_plant, HIT_PLANT, texel, x, y, z, ZERO, ZERO, wet, veil
                     else:
                         hx, hy, hz = ox + dx * t_hit, oy + dy * t_hit, oz + dz * t_hit
                         if hit == HIT_SIDE_X:
@@ -213,9 +263,9 @@ def _march(blocks, masks, size_x, size_z, height, ox, oy, oz, dx, dy, dz, limit,
                         else:
                             u, v, facing = hx - F(x), hz - F(z), abs(dy)
                         level = level_of(t_hit * pixel / (F(0.35) + F(0.65) * facing))
-                        texel = texel_at(FACES[uint64(block * 4 + hit)], level, u, v)
+                        texel = texel_at(FACES[uint64(palette + block * 4 + hit)], level, u, v)
                         if texel >= uint32(0x80000000):
-                            return t_hit, hit, texel, x, y, z, u, v, wet
+                            return t_hit, hit, texel, x, y, z, u, v, wet, veil
                 if y == y_out:
                     break
                 y += step_y
@@ -229,7 +279,7 @@ def _march(blocks, masks, size_x, size_z, height, ox, oy, oz, dx, dy, dz, limit,
         next_x += delta_x if along_x else ZERO
         next_z += ZERO if along_x else delta_z
         side = HIT_SIDE_X if along_x else HIT_SIDE_Z
-    return limit, -1, uint32(0), 0, 0, 0, ZERO, ZERO, wet
+    return limit, -1, uint32(0), 0, 0, 0, ZERO, ZERO, wet, veil
 
 
 @njit(**INLINE)
@@ -237,6 +287,47 @@ def cover_light(tops, size_x, size_z, x, y, z):
     """Light at an open cell: 1 under the sky, less the deeper below the highest block of its column."""
     depth = F(tops[uint64((x & (size_x - 1)) * size_z + (z & (size_z - 1)))] - y)
     return max(F(0.88) - F(0.03) * depth, F(0.17)) if depth >= ZERO else ONE
+
+
+@njit(**INLINE)
+def _glow(r, g, b, dx, low, env):
+    """A colour of the sky with the glow of a low sun, where ``dx`` looks east and ``low`` is 1 at the horizon."""
+    share = max(dx * env[ENV_SUN_X], ZERO) * low * env[ENV_GLOW]
+    return r + (F(236) - r) * share, g + (F(120) - g) * share, b + (F(52) - b) * share
+
+
+@njit(**BORROWING)
+def _moon(u, v):
+    """Brightness of a point of the moon's face, -1 to 1 each way: darker seas on an 8x8 pattern."""
+    column, row = np.int64((u + ONE) * F(3.999)), np.int64((v + ONE) * F(3.999))
+    return F(0.8) if (_SEAS >> uint64(8 * row + column)) & _BIT else ONE
+
+
+@njit(**BORROWING)
+def _star(a, b, c):
+    """Brightness of a star in a direction, 0 to 1; the axes turn with the sun.
+
+    The sky is a cube whose sides are cut into cells; about one cell in twenty holds a star, a small square.
+    """
+    size_a, size_b, size_c = abs(a), abs(b), abs(c)
+    if size_a >= size_b and size_a >= size_c:
+        u, v, side = b / size_a, c / size_a, np.int64(a > ZERO)
+    elif size_b >= size_c:
+        u, v, side = a / size_b, c / size_b, 2 + np.int64(b > ZERO)
+    else:
+        u, v, side = a / size_c, b / size_c, 4 + np.int64(c > ZERO)
+    u, v = (u + ONE) * _STAR_CELLS, (v + ONE) * _STAR_CELLS
+    column, row = np.int64(u), np.int64(v)
+    mixed = (uint32(side * 4096 + row * 64 + column) * uint32(2654435761)) ^ uint32(0x5BD1E995)
+    mixed = (mixed ^ (mixed >> uint32(15))) * uint32(2246822519)
+    mixed ^= mixed >> uint32(13)
+    if mixed & uint32(15):
+        return ZERO
+    middle_u = F(0.2) + F((mixed >> uint32(5)) & uint32(63)) * F(0.0095)
+    middle_v = F(0.2) + F((mixed >> uint32(11)) & uint32(63)) * F(0.0095)
+    bright = F(0.3) + F((mixed >> uint32(17)) & uint32(127)) * F(0.0055)
+    half = F(0.05) + F(0.08) * bright
+    return bright if max(abs(u - F(column) - middle_u), abs(v - F(row) - middle_v)) < half else ZERO
 
 
 @njit(**INLINE)
@@ -250,17 +341,23 @@ def _sky(oy, ox, oz, dx, dy, dz, env):
     b = env[ENV_HORIZON + 2] + (env[ENV_ZENITH + 2] - env[ENV_HORIZON + 2]) * high
     toward = dx * env[ENV_SUN_X] + dy * env[ENV_SUN_Y]
     if env[ENV_GLOW] > ZERO:
-        east = max(dx * env[ENV_SUN_X], ZERO) * (ONE - high) * env[ENV_GLOW]
-        r, g, b = r + (F(236) - r) * east, g + (F(120) - g) * east, b + (F(52) - b) * east
+        r, g, b = _glow(r, g, b, dx, ONE - high, env)
     across = dx * env[ENV_SUN_Y] - dy * env[ENV_SUN_X]
     size = F(0.085) if toward > ZERO else F(0.06)
     extent = max(abs(across), abs(dz)) / max(abs(toward), F(1e-3))
     clear = env[ENV_CLEAR]
     if extent < size:
-        r, g, b = (F(255), F(252), F(224)) if toward > ZERO else (F(214), F(220), F(232))
+        if toward > ZERO:
+            r, g, b = F(255), F(252), F(224)
+        else:
+            white = _moon(across / (toward * size), dz / (toward * size))
+            r, g, b = F(214) * white, F(222) * white, F(236) * white
     elif toward > ZERO and extent < F(0.3):
         halo = (ONE - extent / F(0.3)) * F(0.35) * clear
         r, g, b = r + (F(255) - r) * halo, g + (F(250) - g) * halo, b + (F(220) - b) * halo
+    elif env[ENV_STARS] > ZERO:
+        white = F(235) * env[ENV_STARS] * _star(toward, across, dz)
+        r, g, b = max(r, white), max(g, white), max(b, white)
     if dy > F(0.03):
         away = (CLOUD_HEIGHT - oy) / dy
         if away > ZERO and away < F(420):
@@ -312,12 +409,21 @@ def _under_water(r, g, b, path, env):
 
 
 @njit(**BORROWING)
-def _water_surface(r, g, b, ox, oz, dx, dz, wet, t, pixel, env):
-    """Lay the water's surface, met at ``wet``, over a colour that lies at ``t``."""
-    hx, hz = ox + dx * wet, oz + dz * wet
-    texel = texel_at(_WATER_TILE, level_of(wet * pixel * F(1.8)), hx - F(np.int64(hx)), hz - F(np.int64(hz)))
-    share = min(F(0.56) + (t - wet) * F(0.045), F(0.93))
+def _lay_veil(r, g, b, ox, oy, oz, dx, dy, dz, wet, veil, t, pixel, palette, env):
+    """Lay what one sees through, met at ``wet`` on the face ``veil``, over a colour that lies at ``t``."""
+    hx, hy, hz = ox + dx * wet, oy + dy * wet, oz + dz * wet
+    block, hit = veil >> 2, veil & 3
+    if block == _WATER:
+        hx += env[ENV_RIPPLE]
+    u, v = (hz if hit == HIT_SIDE_X else hx), (hz if hit == HIT_TOP or hit == HIT_BOTTOM else F(1024) - hy)
+    level = level_of(wet * pixel * F(1.8))
+    texel = texel_at(FACES[uint64(palette + veil)], level, u - F(np.int64(u)), v - F(np.int64(v)))
+    share = _VEIL[block]
     light = env[ENV_LIGHT]
+    if block == _PORTAL:
+        light = ONE
+    else:
+        share = min(share + (t - wet) * F(0.045), F(0.93))
     return (
         r + (F(texel & uint32(255)) * light - r) * share,
         g + (F((texel >> uint32(8)) & uint32(255)) * light - g) * share,
@@ -327,8 +433,9 @@ def _water_surface(r, g, b, ox, oz, dx, dz, wet, t, pixel, env):
 
 @njit(**INLINE)
 def _pixel(
-    blocks, masks, tops, size_x, size_z, height, top, ox, oy, oz, dx, dy, dz, pixel, in_water, surface, env, aim
-):
+    blocks, masks, tops, size_x, size_z, height, top, ox, oy, oz, dx, dy, dz, pixel, in_water, surface, palette,
+    env, aim,
+):  # fmt: skip
     """Colour and distance of one ray."""
     far = env[ENV_FAR]
     dx = dx if abs(dx) > _TINY else _TINY
@@ -339,12 +446,12 @@ def _pixel(
     if oy > top:  # above everything: only rays that go down meet the slab of blocks
         start = (top - oy) / dy if dy < ZERO else FAR_AWAY
         limit -= start
-    hit, wet, t = -1, FAR_AWAY, far
+    hit, wet, veil, t = -1, FAR_AWAY, _NO_VEIL, far
     if start < far:
-        t, hit, texel, x, y, z, u, v, wet = _march(
+        t, hit, texel, x, y, z, u, v, wet, veil = _march(
             blocks, masks, size_x, size_z, height,
             ox + dx * start, oy + dy * start, oz + dz * start, dx, dy, dz,
-            min(limit, far - start), pixel, in_water,
+            min(limit, far - start), pixel, in_water, palette,
         )  # fmt: skip
         t += start
         wet += start
@@ -363,16 +470,22 @@ def _pixel(
         if column == aim[AIM_COLUMN] and y == aim[AIM_Y] and hit != HIT_PLANT:
             r, g, b = _mark_target(r, g, b, u, v, t, aim[AIM_CRACK], aim[AIM_OUTLINE], pixel)
     if wet < t:
-        r, g, b = _water_surface(r, g, b, ox, oz, dx, dz, wet, t, pixel, env)
+        r, g, b = _lay_veil(r, g, b, ox, oy, oz, dx, dy, dz, wet, veil, t, pixel, palette, env)
     haze = (min(wet, t) - env[ENV_FOG]) * env[ENV_FOG_SLOPE]
     if haze > ZERO and (hit >= 0 or wet < t):
         haze = min(haze, ONE)
-        r += (env[ENV_HORIZON] - r) * haze
-        g += (env[ENV_HORIZON + 1] - g) * haze
-        b += (env[ENV_HORIZON + 2] - b) * haze
+        far_r, far_g, far_b = env[ENV_HORIZON], env[ENV_HORIZON + 1], env[ENV_HORIZON + 2]
+        if env[ENV_GLOW] > ZERO:  # haze has the colour of the sky behind it
+            far_r, far_g, far_b = _glow(far_r, far_g, far_b, dx / F(math.sqrt(dx * dx + dy * dy + dz * dz)), ONE, env)
+        r += (far_r - r) * haze
+        g += (far_g - g) * haze
+        b += (far_b - b) * haze
     if in_water:
-        path = min(t, (surface - oy) / dy) if dy > ZERO else t
-        r, g, b = _under_water(r, g, b, path, env)
+        path = (surface - oy) / dy if dy > ZERO else FAR_AWAY
+        if path < t:  # the surface, from below
+            veil = _WATER * 4 + HIT_BOTTOM
+            r, g, b = _lay_veil(r, g, b, ox, oy, oz, dx, dy, dz, path, veil, path, pixel, palette, env)
+        r, g, b = _under_water(r, g, b, min(path, t), env)
     return r, g, b, t
 
 
@@ -383,6 +496,7 @@ def _draw_rows(
     """The loop over the pixels of ``draw_world``."""
     rows, columns = out.shape[0], out.shape[1]
     tan_v, tan_h = view[VIEW_TAN_V], view[VIEW_TAN_H]
+    palette = np.int64(env[ENV_PALETTE])
     for j in range(rows):
         v = (ONE - F(2 * j + 1) / F(rows)) * tan_v
         row_x = view[VIEW_FORWARD] + view[VIEW_UP] * v
@@ -393,7 +507,7 @@ def _draw_rows(
             r, g, b, t = _pixel(
                 blocks, masks, tops, size_x, size_z, height, top, ox, oy, oz,
                 row_x + view[VIEW_RIGHT] * u, row_y, row_z + view[VIEW_RIGHT + 2] * u,
-                pixel, in_water, surface, env, aim,
+                pixel, in_water, surface, palette, env, aim,
             )  # fmt: skip
             out[j, i, 0] = np.uint8(min(r, F(255)))
             out[j, i, 1] = np.uint8(min(g, F(255)))
@@ -436,8 +550,8 @@ def eye_in_water(blocks, view):
         return False, ZERO
     while y < blocks.shape[2] and blocks[x, z, y] == _WATER:
         y += 1
-    surface = F(y)
-    return True, surface
+    surface = F(y - 1) + WATER_HEIGHT
+    return view[VIEW_Y] < surface, surface
 
 
 @njit(**_FAST)

@@ -33,6 +33,9 @@ from minestudio_nb.simulator.raymarch import (
     ENV_GLOW,
     ENV_HORIZON,
     ENV_LIGHT,
+    ENV_PALETTE,
+    ENV_RIPPLE,
+    ENV_STARS,
     ENV_SUN_X,
     ENV_SUN_Y,
     ENV_ZENITH,
@@ -42,6 +45,7 @@ from minestudio_nb.simulator.raymarch import (
     draw_world,
     set_view,
 )
+from minestudio_nb.simulator.textures import PALETTE_FACES
 from minestudio_nb.simulator.world import World
 
 FIELD_OF_VIEW: Final = 70.0
@@ -75,13 +79,16 @@ SCENE_FOOD: Final = 16  # half drumsticks
 SCENE_HURT: Final = 17  # more than 0: the frame reddens
 SCENE_FAR: Final = 18  # how far one sees, in blocks
 SCENE_HUD: Final = 19  # 0: neither hand nor interface
-SCENE_FIELDS: Final = 20
+SCENE_PALETTE: Final = 20  # the biome's colours, see ``textures.palette_of``
+SCENE_FIELDS: Final = 21
 
 _DAY_HORIZON: Final = np.array([184.0, 210.0, 255.0], np.float32)
 _DAY_ZENITH: Final = np.array([120.0, 167.0, 255.0], np.float32)
 _NIGHT_HORIZON: Final = np.array([11.0, 13.0, 24.0], np.float32)
 _NIGHT_ZENITH: Final = np.array([4.0, 5.0, 12.0], np.float32)
 _RAIN_SKY: Final = np.array([150.0, 156.0, 166.0], np.float32)
+_NIGHT_LIGHT: Final = 0.31
+"""Light at midnight: what Minecraft 1.16 shows of red and green at its default brightness (``LightTexture``: 0.49 blue)."""
 _FAST: Final = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
 
 
@@ -100,8 +107,8 @@ def day_brightness(time):
 
 
 @njit(**_FAST)
-def _set_env(scene, env):
-    """Fill ``env`` for a scene's time and weather."""
+def _set_env(scene, stars, env):
+    """Fill ``env`` for a scene's time, weather and biome. ``stars``: whether they are larger than a pixel."""
     day = F(day_brightness(scene[SCENE_TIME]))
     wet = F(0.75) if scene[SCENE_RAIN] > 0 else F(0.0)
     for k in range(3):
@@ -112,10 +119,13 @@ def _set_env(scene, env):
         env[ENV_ZENITH + k] = zenith + (grey - zenith) * wet
     angle = sun_angle(scene[SCENE_TIME]) * 2.0 * math.pi
     env[ENV_SUN_X], env[ENV_SUN_Y] = -math.sin(angle), math.cos(angle)
-    env[ENV_LIGHT] = 1.0 if scene[SCENE_NIGHT_VISION] > 0 else (0.24 + 0.76 * day) * (1.0 - 0.15 * wet)
+    env[ENV_LIGHT] = 1.0 if scene[SCENE_NIGHT_VISION] > 0 else (_NIGHT_LIGHT + (1.0 - _NIGHT_LIGHT) * day) * (1.0 - 0.15 * wet)
     env[ENV_GLOW] = max(1.0 - abs(math.cos(angle)) / 0.4, 0.0) * (1.0 - wet) * 0.9
     env[ENV_CLEAR] = 1.0 - wet
-    env[ENV_CLOUD] = 40.0 + 215.0 * day - 60.0 * wet * day
+    env[ENV_CLOUD] = 26.0 + 229.0 * day - 60.0 * wet * day
+    env[ENV_STARS] = max(1.0 - 2.0 * day, 0.0) * (1.0 - wet) if stars else 0.0
+    env[ENV_RIPPLE] = (scene[SCENE_TIME] * 0.015) % 16.0
+    env[ENV_PALETTE] = scene[SCENE_PALETTE] * PALETTE_FACES
     env[ENV_DRIFT] = scene[SCENE_TIME] * 0.003
     env[ENV_FAR] = scene[SCENE_FAR]
     env[ENV_FOG] = scene[SCENE_FAR] * 0.6
@@ -134,6 +144,15 @@ def _set_aim(scene, shape, outline, aim):
         aim[AIM_OUTLINE] = 1 if outline else 0
         if scene[SCENE_BREAKING] > 0.0:
             aim[AIM_CRACK] = min(int(scene[SCENE_BREAKING] * 10.0), 9)
+
+
+@njit(cache=True, nogil=True)
+def _moonlight(night, out):
+    """Make a picture of the world bluer, fully where ``night`` is 1."""
+    blue = np.int32(256 + 120 * night)
+    for j in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            out[j, i, 2] = np.uint8(min((np.int32(out[j, i, 2]) * blue) >> 8, 255))
 
 
 @njit(cache=True, nogil=True)
@@ -166,12 +185,15 @@ def render_frame(blocks, masks, tops, mobs, inventory, scene, pixels, sprites, p
     aim = np.empty(AIM_FIELDS, np.int64)
     x, y, z = scene[SCENE_X], scene[SCENE_Y], scene[SCENE_Z]
     set_view(x, y, z, scene[SCENE_YAW], scene[SCENE_PITCH], TAN_V, TAN_H, view)
-    _set_env(scene, env)
+    _set_env(scene, out.shape[1] >= OUTLINE_WIDTH, env)
     _set_aim(scene, blocks.shape, out.shape[1] >= OUTLINE_WIDTH, aim)
     draw_world(blocks, masks, tops, view, env, aim, out, depth)
     if occlusion:
         darken_corners(blocks, view, out, depth)
     draw_mobs(tops, mobs, view, env, out, depth)
+    night = 1.0 - day_brightness(scene[SCENE_TIME])
+    if night > 0.0 and not scene[SCENE_NIGHT_VISION] > 0:
+        _moonlight(night, out)
     if scene[SCENE_HUD] > 0:
         cell_x, cell_y, cell_z = math.floor(x), math.floor(y), math.floor(z)
         cover = cover_light(tops.reshape(-1), tops.shape[0], tops.shape[1], cell_x, cell_y, cell_z)

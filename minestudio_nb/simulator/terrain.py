@@ -342,9 +342,9 @@ for _name in ("grass_block", "sand", "stone", "snow_block", "gravel", "dirt"):
     _SPAWN_GROUND[block_id(_name)] = True
 
 
-def resolve_biome(name: str | None) -> Biome:
-    """The biome of a name ("extreme_hills" and Minecraft's "minecraft:" prefix are understood); None: the
-    default.
+def biome_name(name: str | None) -> str:
+    """The key of ``BIOMES`` that a name means ("extreme_hills" and Minecraft's "minecraft:" prefix are understood);
+    None: the default.
 
     Raises:
         SimulatorError: no such biome; the message names the nearest one.
@@ -352,11 +352,16 @@ def resolve_biome(name: str | None) -> Biome:
     plain = (name or DEFAULT_BIOME).removeprefix("minecraft:")
     plain = _ALIASES.get(plain, plain)
     if plain in BIOMES:
-        return BIOMES[plain]
+        return plain
     near = difflib.get_close_matches(plain, [*BIOMES, *_ALIASES], n=1, cutoff=0.0)
     raise SimulatorError(
         f"This world has no biome {name!r}. The nearest is {near[0]!r}; there are {', '.join(BIOMES)}."
     )
+
+
+def resolve_biome(name: str | None) -> Biome:
+    """The biome of a name, see ``biome_name``."""
+    return BIOMES[biome_name(name)]
 
 
 def generate(seed: int, biome: str | None = None, size: int = DEFAULT_SIZE) -> World:

@@ -4,7 +4,8 @@ Nothing here is copied from Minecraft's art. Each texture is a small program ove
 the texture's name, so that adding one leaves the others as they are.
 
 ``TEXELS`` and ``FACES`` are what the renderer reads: ``TEXELS[tile * TILE_TEXELS + LEVEL_START[level] + row * side +
-column]`` is one texel, packed as 0xAABBGGRR; ``FACES[block * 4 + face]`` is the tile of a face.
+column]`` is one texel, packed as 0xAABBGGRR; ``FACES[palette * PALETTE_FACES + block * 4 + face]`` is the tile of a
+face, in the colours of a biome.
 """
 
 from __future__ import annotations
@@ -51,6 +52,31 @@ _FACES: Final[dict[str, tuple[str, str, str, str]]] = {
 }
 
 
+# Colours of grass, leaves and water by biome (Minecraft Wiki, "Color": 1.16's values). Textures are painted in the
+# colours of the plains, which come first.
+_BIOME_COLOURS: Final[dict[str, tuple[int, int, int]]] = {
+    "plains": (0x91BD59, 0x77AB2F, 0x3F76E4),
+    "meadow": (0x91BD59, 0x77AB2F, 0x3F76E4),
+    "forest": (0x79C05A, 0x59AE30, 0x3F76E4),
+    "birch_forest": (0x88BB67, 0x6BA941, 0x3F76E4),
+    "dense_forest": (0x507A32, 0x59AE30, 0x3F76E4),
+    "taiga": (0x86B783, 0x68A464, 0x3F76E4),
+    "mountains": (0x8AB689, 0x6DA36B, 0x3F76E4),
+    "desert": (0xBFB755, 0xAEA42A, 0x3F76E4),
+    "savanna": (0xBFB755, 0xAEA42A, 0x3F76E4),
+    "jungle": (0x59C93C, 0x30BB0B, 0x3F76E4),
+    "swamp": (0x6A7039, 0x6A7039, 0x617B64),
+    "badlands": (0x90814D, 0x9E814D, 0x3F76E4),
+    "beach": (0x91BD59, 0x77AB2F, 0x3F76E4),
+    "ocean": (0x8EB971, 0x71A74D, 0x3F76E4),
+    "snowy": (0x80B497, 0x60A17B, 0x3D57D6),
+}
+# Which of them a texture takes.
+_TINTED: Final = {
+    "grass_top": 0, "grass_side": 0, "grass": 0, "fern": 0, "sugar_cane": 0, "oak_leaves": 1, "water": 2,
+}  # fmt: skip
+PALETTE_FACES: Final = 4 * 256
+
 # Importing these modules has filled PAINTERS; naming them keeps the imports, and fixes the order of the tiles.
 _PAINTED_BY: Final = (paint_nature, paint_made, paint_mobs)
 _TILES: Final[dict[str, int]] = {name: i for i, name in enumerate(PAINTERS)}
@@ -69,6 +95,25 @@ def tile(name: str) -> int:
 def block_faces(block: str) -> tuple[str, str, str, str]:
     """The textures of a block's faces: top, bottom, sides towards x, sides towards z."""
     return _FACES.get(block, (block, block, block, block))
+
+
+def _rgb(colour: int) -> NDArray[np.float64]:
+    return np.array([colour >> 16, (colour >> 8) & 255, colour & 255], float)
+
+
+def _tinted(name: str, biome: str) -> Image:
+    """A texture in the colours of a biome."""
+    image, which = paint(name), _TINTED[name]
+    ratio = _rgb(_BIOME_COLOURS[biome][which]) / _rgb(_BIOME_COLOURS["plains"][which])
+    grown = image[..., 1] > image[..., 0] if which == 0 else np.ones(image.shape[:2], bool)  # not the earth below grass
+    image[grown, :3] = np.clip(image[grown, :3] * ratio + 0.5, 0, 255).astype(np.uint8)
+    return image
+
+
+def palette_of(biome: str) -> int:
+    """The palette of one of ``terrain.BIOMES``; that of the plains for a name without colours."""
+    names = list(_BIOME_COLOURS)
+    return names.index(biome) if biome in names else 0
 
 
 def _levels(image: Image) -> NDArray[np.uint8]:
@@ -91,8 +136,9 @@ def _levels(image: Image) -> NDArray[np.uint8]:
 
 
 def _pack_texels() -> NDArray[np.uint32]:
-    """All textures, then the icons of the items that are no blocks."""
+    """All textures, then the icons of the items that are no blocks, then the other palettes' textures."""
     images = [paint(name) for name in _TILES] + [draw_item(item.name) for item in ITEMS]
+    images += [_tinted(name, biome) for biome in list(_BIOME_COLOURS)[1:] for name in _TINTED]
     texels = np.stack([_levels(image) for image in images])
     return np.ascontiguousarray(texels).view("<u4").astype(np.uint32).reshape(-1)
 
@@ -102,7 +148,15 @@ def _pack_faces() -> NDArray[np.int32]:
     for block in BLOCKS[1:]:
         top, bottom, side_x, side_z = block_faces(block.name)
         faces[block_id(block.name)] = (_TILES[side_x], _TILES[top], _TILES[side_z], _TILES[bottom])
-    return faces.reshape(-1)
+    palettes = [faces]
+    first = len(_TILES) + len(ITEMS)
+    for _ in range(len(_BIOME_COLOURS) - 1):
+        tinted = faces.copy()
+        for k, name in enumerate(_TINTED):
+            tinted[faces == _TILES[name]] = first + k
+        palettes.append(tinted)
+        first += len(_TINTED)
+    return np.concatenate(palettes).reshape(-1)
 
 
 def _frozen(values: NDArray) -> NDArray:

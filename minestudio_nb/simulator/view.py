@@ -15,6 +15,7 @@ from minestudio_nb.simulator.render import (
     SCENE_HELD,
     SCENE_HURT,
     SCENE_NIGHT_VISION,
+    SCENE_PALETTE,
     SCENE_PITCH,
     SCENE_RAIN,
     SCENE_SLOT,
@@ -52,6 +53,8 @@ from minestudio_nb.simulator.state import (
     SWING_TICKS,
     TARGET_BLOCK,
 )
+from minestudio_nb.simulator.terrain import DEFAULT_BIOME, biome_name
+from minestudio_nb.simulator.textures import palette_of
 
 
 @njit(cache=True, nogil=True)
@@ -83,9 +86,14 @@ class View:
         self.size = (width, height)
         self._renderer = Renderer(self.size)
         self._scene = new_scene()
+        self._scene[SCENE_PALETTE] = palette_of(DEFAULT_BIOME)
+        self._biome: str | None = None
 
     def render(self, engine: VoxelEngine, out: NDArray[np.uint8]) -> None:
         """Draw what the player sees now into ``out``, uint8[height, width, 3]."""
         state = engine.state
+        if engine.choice.biome != self._biome:
+            self._biome = engine.choice.biome
+            self._scene[SCENE_PALETTE] = palette_of(biome_name(self._biome))
         _set_scene(state.player, state.status, state.inventory, self._scene)
         self._renderer.render(state.world, state.mobs, state.inventory, self._scene, out)
