@@ -415,7 +415,7 @@ def _lay_veil(r, g, b, ox, oy, oz, dx, dy, dz, wet, veil, t, pixel, palette, env
     block, hit = veil >> 2, veil & 3
     if block == _WATER:
         hx += env[ENV_RIPPLE]
-    u, v = (hz if hit == HIT_SIDE_X else hx), (hz if hit == HIT_TOP or hit == HIT_BOTTOM else F(1024) - hy)
+    u, v = (hz if hit == HIT_SIDE_X else hx), (hz if hit & 1 else F(1024) - hy)  # 1: top and bottom
     level = level_of(wet * pixel * F(1.8))
     texel = texel_at(FACES[uint64(palette + veil)], level, u - F(np.int64(u)), v - F(np.int64(v)))
     share = _VEIL[block]

@@ -88,7 +88,7 @@ _NIGHT_HORIZON: Final = np.array([11.0, 13.0, 24.0], np.float32)
 _NIGHT_ZENITH: Final = np.array([4.0, 5.0, 12.0], np.float32)
 _RAIN_SKY: Final = np.array([150.0, 156.0, 166.0], np.float32)
 _NIGHT_LIGHT: Final = 0.31
-"""Light at midnight: what Minecraft 1.16 shows of red and green at its default brightness (``LightTexture``: 0.49 blue)."""
+"""Light at midnight: red and green in Minecraft 1.16 at its default brightness (``LightTexture``; blue has 0.49)."""
 _FAST: Final = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
 
 
@@ -119,7 +119,9 @@ def _set_env(scene, stars, env):
         env[ENV_ZENITH + k] = zenith + (grey - zenith) * wet
     angle = sun_angle(scene[SCENE_TIME]) * 2.0 * math.pi
     env[ENV_SUN_X], env[ENV_SUN_Y] = -math.sin(angle), math.cos(angle)
-    env[ENV_LIGHT] = 1.0 if scene[SCENE_NIGHT_VISION] > 0 else (_NIGHT_LIGHT + (1.0 - _NIGHT_LIGHT) * day) * (1.0 - 0.15 * wet)
+    env[ENV_LIGHT] = (_NIGHT_LIGHT + (1.0 - _NIGHT_LIGHT) * day) * (1.0 - 0.15 * wet)
+    if scene[SCENE_NIGHT_VISION] > 0:
+        env[ENV_LIGHT] = 1.0
     env[ENV_GLOW] = max(1.0 - abs(math.cos(angle)) / 0.4, 0.0) * (1.0 - wet) * 0.9
     env[ENV_CLEAR] = 1.0 - wet
     env[ENV_CLOUD] = 26.0 + 229.0 * day - 60.0 * wet * day
@@ -191,7 +193,7 @@ def render_frame(blocks, masks, tops, mobs, inventory, scene, pixels, sprites, p
     if occlusion:
         darken_corners(blocks, view, out, depth)
     draw_mobs(tops, mobs, view, env, out, depth)
-    night = 1.0 - day_brightness(scene[SCENE_TIME])
+    night = max(1.0 - 2.0 * day_brightness(scene[SCENE_TIME]), 0.0)
     if night > 0.0 and not scene[SCENE_NIGHT_VISION] > 0:
         _moonlight(night, out)
     if scene[SCENE_HUD] > 0:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from minestudio_nb.errors import SimulatorError
-from minestudio_nb.simulator import models, render, terrain
+from minestudio_nb.simulator import models, render, terrain, textures
 from minestudio_nb.simulator import world as w
 from minestudio_nb.simulator.blocks import block_id, item_id
 
@@ -295,7 +295,7 @@ def test_golden_images(name):
     mobs = np.concatenate([_mob(kind, x + 2.0 * kind - 2, y, z + 6.0, 150.0) for kind in range(4)])
     inventory = EMPTY.copy()
     inventory[:3] = [(item_id("diamond_axe"), 1, 0), (block_id("oak_log"), 12, 0), (item_id("beef"), 3, 0)]
-    scene = _scene(x + 0.5, y + 1.62, z + 0.5, yaw, pitch, HUD=1.0, **fields)
+    scene = _scene(x + 0.5, y + 1.62, z + 0.5, yaw, pitch, HUD=1.0, PALETTE=textures.palette_of(biome), **fields)
     frame = render.Renderer((224, 126)).render(world, mobs, inventory, scene)
     path = GOLDEN / f"{name}.png"
     if os.environ.get("MSNB_WRITE_GOLDEN"):
