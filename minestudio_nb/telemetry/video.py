@@ -10,18 +10,14 @@ from pathlib import Path
 import av
 import av.error
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
+
+from minestudio_nb.video import MAX_SIDE, Frame, VideoWriter, checked_frame, fit, resized
 
 __all__ = ["Frame", "VideoInfo", "annotate", "contact_sheet", "fit", "jpeg", "write_gif", "write_mp4", "write_video"]
 
-Frame = npt.NDArray[np.uint8]
-"""uint8 RGB, ``(H, W, 3)``."""
-
 MAX_FRAMES = 2_400
 """Frames of one video; two minutes at 20 frames a second."""
-MAX_SIDE = 1_280
-"""Longest side of one video in pixels."""
 GIF_FRAMES = 300
 """Frames of one GIF, which compresses badly."""
 
@@ -43,14 +39,6 @@ class VideoInfo:
         return self.frames / self.fps
 
 
-def fit(width: int, height: int, max_side: int = MAX_SIDE) -> tuple[int, int]:
-    """The largest size of the same shape with even sides (4:2:0 colour needs them), none above ``max_side``."""
-    if width < 2 or height < 2:
-        raise ValueError(f"a video frame needs at least 2 x 2 pixels, {width} x {height} came")
-    scale = min(1.0, max_side / max(width, height))
-    return max(int(width * scale) // 2 * 2, 2), max(int(height * scale) // 2 * 2, 2)
-
-
 def write_mp4(
     frames: Iterable[Frame],
     path: Path,
@@ -70,17 +58,12 @@ def write_mp4(
         ValueError: no frame came, or one is not uint8 ``(H, W, 3)``.
     """
     taken = _Capped(frames, max_frames)
-    first = _checked(next(taken, None))
+    first = checked_frame(next(taken, None))
     wanted_width, wanted_height = size or (first.shape[1], first.shape[0])
     width, height = fit(wanted_width, wanted_height, max_side)
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=round(fps), options={"crf": "23", "preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.thread_count = 1
+    with VideoWriter(path, width, height, fps) as writer:
         for frame in _chain(first, taken):
-            picture = av.VideoFrame.from_ndarray(_resized(_checked(frame), width, height), format="rgb24")
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
+            writer.add(frame)
     return VideoInfo(path, taken.count, width, height, round(fps), taken.shortened)
 
 
@@ -89,9 +72,9 @@ def write_gif(
 ) -> VideoInfo:
     """Writes an endlessly repeating GIF; for where no H.264 encoder is. Errors as :func:`write_mp4`."""
     taken = _Capped(frames, max_frames)
-    first = _checked(next(taken, None))
+    first = checked_frame(next(taken, None))
     width, height = fit(first.shape[1], first.shape[0], max_side)
-    images = [Image.fromarray(_resized(_checked(frame), width, height)) for frame in _chain(first, taken)]
+    images = [Image.fromarray(resized(checked_frame(frame), width, height)) for frame in _chain(first, taken)]
     images[0].save(path, save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0)
     return VideoInfo(path, taken.count, width, height, fps, taken.shortened)
 
@@ -120,7 +103,7 @@ def annotate(
         values: one per step of the episode, for example the policy's value; no curve for fewer than two.
         step: index into ``values`` of the frame shown; a dot marks it.
     """
-    image = Image.fromarray(_checked(frame)).convert("RGBA")
+    image = Image.fromarray(checked_frame(frame)).convert("RGBA")
     width, height = image.size
     line = max(height // 18, 9)
     band = Image.new("RGBA", image.size, (0, 0, 0, 0))
@@ -138,13 +121,13 @@ def contact_sheet(frames: Sequence[Frame], columns: int = 6, max_tiles: int = 12
     if not frames:
         raise ValueError("a contact sheet needs at least one frame, none came")
     count = min(len(frames), max_tiles)
-    chosen = [_checked(frames[round(k * (len(frames) - 1) / max(count - 1, 1))]) for k in range(count)]
+    chosen = [checked_frame(frames[round(k * (len(frames) - 1) / max(count - 1, 1))]) for k in range(count)]
     tile_height = max(round(tile_width * chosen[0].shape[0] / chosen[0].shape[1]), 1)
     columns = min(columns, count)
     rows = -(-count // columns)
     sheet = Image.new("RGB", (columns * tile_width, rows * tile_height))
     for index, frame in enumerate(chosen):
-        tile = Image.fromarray(_resized(frame, tile_width, tile_height))
+        tile = Image.fromarray(resized(frame, tile_width, tile_height))
         sheet.paste(tile, (index % columns * tile_width, index // columns * tile_height))
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")
@@ -155,7 +138,7 @@ def jpeg(frame: Frame, quality: int = 80, max_side: int = MAX_SIDE) -> bytes:
     """One frame as JPEG bytes, for example a video's poster."""
     width, height = fit(frame.shape[1], frame.shape[0], max_side)
     buffer = io.BytesIO()
-    Image.fromarray(_resized(_checked(frame), width, height)).save(buffer, format="JPEG", quality=quality)
+    Image.fromarray(resized(checked_frame(frame), width, height)).save(buffer, format="JPEG", quality=quality)
     return buffer.getvalue()
 
 
@@ -178,23 +161,6 @@ class _Capped(Iterator[Frame]):
 def _chain(first: Frame, rest: Iterator[Frame]) -> Iterator[Frame]:
     yield first
     yield from rest
-
-
-def _checked(frame: Frame | None) -> Frame:
-    if frame is None:
-        raise ValueError("a video needs at least one frame, none came")
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-        raise ValueError(f"a frame is uint8 (H, W, 3), {frame.dtype} {frame.shape} came")
-    return frame
-
-
-def _resized(frame: Frame, width: int, height: int) -> Frame:
-    if frame.shape[:2] == (height, width):
-        return np.ascontiguousarray(frame)
-    enlarged = width >= 2 * frame.shape[1]
-    # Block pixels stay sharp when enlarged; shrinking averages.
-    method = Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX
-    return np.asarray(Image.fromarray(frame).resize((width, height), method))
 
 
 def _draw_curve(
