@@ -45,7 +45,8 @@ class Block:
 
     ``hardness`` is in Minecraft's unit (seconds at speed 1, before the factor 1.5 or 5); ``UNBREAKABLE`` is
     negative. ``drop`` is the item that a correct tool yields: None for the block itself, "" for nothing;
-    ``drops`` is the (least, most) number of it. ``solid`` stops bodies, ``opaque`` stops light and sight,
+    ``drops`` is the (least, most) number of it. ``seldom`` lists (item, chance) that come in place of it, the first
+    that hits; under shears a ``sheared`` block yields itself. ``solid`` stops bodies, ``opaque`` stops light and sight,
     ``cutout`` has holes in its texture, ``cross`` is drawn as two crossed planes, ``light`` is the emitted
     light level, 0 to 15.
     """
@@ -64,6 +65,8 @@ class Block:
     cross: bool = False
     replaceable: bool = False
     light: int = 0
+    seldom: tuple[tuple[str, float], ...] = ()
+    sheared: bool = False
 
 
 def _rock(name: str, hardness: float, tier: int = TIER_WOOD, **extra: object) -> Block:
@@ -84,8 +87,10 @@ def _plant(name: str, drop: str | None = None, drops: tuple[int, int] = (1, 1), 
     )
 
 
-def _leaves(name: str) -> Block:
-    return Block(name, 0.2, TOOL_HOE, drop="", opaque=False, cutout=True)
+def _leaves(name: str, *seldom: tuple[str, float]) -> Block:
+    return Block(
+        name, 0.2, TOOL_HOE, drop="", opaque=False, cutout=True, seldom=(*seldom, ("stick", 0.02)), sheared=True
+    )
 
 
 def _fluid(name: str, light: int = 0) -> Block:
@@ -99,7 +104,7 @@ BLOCKS: Final[tuple[Block, ...]] = (
     _rock("stone", 1.5, drop="cobblestone"),
     _rock("cobblestone", 2.0),
     Block("oak_log", 2.0, TOOL_AXE),
-    _leaves("oak_leaves"),
+    _leaves("oak_leaves", ("oak_sapling", 0.05), ("apple", 0.005)),
     Block("oak_planks", 2.0, TOOL_AXE),
     Block("sand", 0.5, TOOL_SHOVEL),
     _fluid("water"),
@@ -113,7 +118,7 @@ BLOCKS: Final[tuple[Block, ...]] = (
     Block("red_wool", 0.8, TOOL_SHEARS),
     _rock("gold_block", 3.0, TIER_IRON),
     _rock("furnace", 3.5),
-    Block("gravel", 0.6, TOOL_SHOVEL),
+    Block("gravel", 0.6, TOOL_SHOVEL, seldom=(("flint", 0.1),)),
     Block("birch_log", 2.0, TOOL_AXE),
     _leaves("birch_leaves"),
     Block("birch_planks", 2.0, TOOL_AXE),
@@ -151,11 +156,11 @@ BLOCKS: Final[tuple[Block, ...]] = (
     Block("glowstone", 0.3, drop="glowstone_dust", drops=(2, 4), light=15),
     Block("tnt", 0.0),
     _rock("terracotta", 1.25),
-    _plant("grass", drop="", replaceable=True),
-    _plant("fern", drop="", replaceable=True),
+    _plant("grass", drop="", replaceable=True, seldom=(("wheat_seeds", 0.125),), sheared=True),
+    _plant("fern", drop="", replaceable=True, seldom=(("wheat_seeds", 0.125),), sheared=True),
     _plant("dandelion"),
     _plant("poppy"),
-    _plant("dead_bush", drop="stick", drops=(0, 2), replaceable=True),
+    _plant("dead_bush", drop="stick", drops=(0, 2), replaceable=True, sheared=True),
     _plant("oak_sapling"),
     _plant("sugar_cane"),
     _plant("torch", light=14),
@@ -353,6 +358,31 @@ def _drop_counts(end: int) -> np.ndarray:
     return _frozen(values)
 
 
+_MOST_SELDOM: Final = max(len(block.seldom) for block in BLOCKS)
+
+
+def _seldom_items() -> np.ndarray:
+    values = np.full((256, _MOST_SELDOM), -1, np.int32)
+    for i, block in enumerate(BLOCKS):
+        values[i, : len(block.seldom)] = [_ITEM_IDS[name] for name, _ in block.seldom]
+    return _frozen(values)
+
+
+def _seldom_chances() -> np.ndarray:
+    values = np.zeros((256, _MOST_SELDOM))
+    for i, block in enumerate(BLOCKS):
+        values[i, : len(block.seldom)] = [chance for _, chance in block.seldom]
+    return _frozen(values)
+
+
+def _wear(of_tool: int, of_sword: int) -> np.ndarray:
+    values = np.zeros(NUM_ITEMS, np.int32)
+    for i, item in enumerate(ITEMS, FIRST_ITEM):
+        if item.tool not in (TOOL_NONE, TOOL_SHEARS):
+            values[i] = of_sword if item.tool == TOOL_SWORD else of_tool
+    return _frozen(values)
+
+
 def _item_array(dtype: type, attribute: str, of_block: float) -> np.ndarray:
     values = np.full(NUM_ITEMS, of_block, dtype)
     values[FIRST_ITEM:] = [getattr(item, attribute) for item in ITEMS]
@@ -383,6 +413,9 @@ TARGETABLE: Final = _frozen(~LIQUID & (np.arange(256) > AIR) & (np.arange(256) <
 DROP_ITEM: Final = _drop_items()  # item id, -1 for nothing
 DROP_MIN: Final = _drop_counts(0)
 DROP_MAX: Final = _drop_counts(1)
+SELDOM_ITEM: Final = _seldom_items()  # [256, n], item id, -1 for none
+SELDOM_CHANCE: Final = _seldom_chances()  # [256, n]
+SHEARED: Final = _block_array(np.bool_, False, "sheared")  # yields itself under shears
 
 # Indexed by item id.
 STACK_SIZE: Final = _item_array(np.int32, "stack", 64)
@@ -392,5 +425,7 @@ ITEM_SPEED: Final = _item_array(np.float64, "speed", 1.0)
 ITEM_ATTACK: Final = _item_array(np.float64, "attack", 1.0)  # half hearts
 ITEM_ATTACK_SPEED: Final = _item_array(np.float64, "attack_speed", 4.0)  # full hits per second
 ITEM_DURABILITY: Final = _item_array(np.int32, "durability", 0)  # uses, 0: does not wear out
+WEAR_BY_MINING: Final = _wear(1, 2)  # uses that breaking a block takes, unless it breaks at once
+WEAR_BY_HITTING: Final = _wear(2, 1)  # uses that a hit on a mob takes
 ITEM_FOOD: Final = _item_array(np.int32, "food", 0)  # half drumsticks
 PLACES_BLOCK: Final = _placed_blocks()  # block id that using the item places, -1 for none

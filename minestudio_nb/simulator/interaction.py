@@ -12,9 +12,11 @@ from numba import njit
 
 from minestudio_nb.simulator import blocks as table
 from minestudio_nb.simulator.actions import TICK_ATTACK, TICK_DROP, TICK_USE
-from minestudio_nb.simulator.bodies import cos_deg, randint, sin_deg
-from minestudio_nb.simulator.inventory import give, take_one
-from minestudio_nb.simulator.mobs import MOB_DROPS, MOB_HALF, MOB_HEIGHT, strike_mob
+from minestudio_nb.simulator.blocks import TOOL_SHEARS
+from minestudio_nb.simulator.bodies import cos_deg, randint, sin_deg, uniform
+from minestudio_nb.simulator.inventory import take_one, wear
+from minestudio_nb.simulator.items import drop_from_block, throw_item
+from minestudio_nb.simulator.mobs import MOB_HALF, MOB_HEIGHT, drop_loot, strike_mob
 from minestudio_nb.simulator.physics import HALF_WIDTH, HEIGHT, SNEAK_HEIGHT, eye_height
 from minestudio_nb.simulator.state import (
     C_KILLS,
@@ -23,7 +25,6 @@ from minestudio_nb.simulator.state import (
     E_DROP,
     E_KILL,
     E_MINE,
-    E_PICKUP,
     E_USE,
     M_HURT,
     M_KIND,
@@ -55,7 +56,10 @@ from minestudio_nb.simulator.state import (
     S_TARGET_X,
     S_TARGET_Y,
     S_TARGET_Z,
+    S_TILE_DROPS,
     S_USE_DELAY,
+    SLOT_DAMAGE,
+    SLOT_ITEM,
     SWING_TICKS,
     TARGET_BLOCK,
     TARGET_MOB,
@@ -80,11 +84,16 @@ _CROSS: Final = table.CROSS
 _DROP_ITEM: Final = table.DROP_ITEM
 _DROP_MIN: Final = table.DROP_MIN
 _DROP_MAX: Final = table.DROP_MAX
+_SELDOM_ITEM: Final = table.SELDOM_ITEM
+_SELDOM_CHANCE: Final = table.SELDOM_CHANCE
+_SHEARED: Final = table.SHEARED
 _ITEM_TOOL: Final = table.ITEM_TOOL
 _ITEM_TIER: Final = table.ITEM_TIER
 _ITEM_SPEED: Final = table.ITEM_SPEED
 _ITEM_ATTACK: Final = table.ITEM_ATTACK
 _ITEM_ATTACK_SPEED: Final = table.ITEM_ATTACK_SPEED
+_WEAR_BY_MINING: Final = table.WEAR_BY_MINING
+_WEAR_BY_HITTING: Final = table.WEAR_BY_HITTING
 _PLACES_BLOCK: Final = table.PLACES_BLOCK
 
 
@@ -173,22 +182,56 @@ def can_harvest(block, item):
 
 
 @njit(cache=True, nogil=True)
-def _collect(inventory, stats, item, count):
-    """Put drops into the inventory and count what found room."""
-    if count > 0:
-        stats[E_PICKUP, item] += give(inventory, item, count)
+def _drop_of_block(s, block, item, x, y, z):
+    """Drop what a block yields to ``item``: itself under shears, else its seldom drops, else its usual one."""
+    if _SHEARED[block] and _ITEM_TOOL[item] == TOOL_SHEARS:
+        drop_from_block(s, block, 1, x, y, z)
+        return
+    for entry in range(_SELDOM_ITEM.shape[1]):
+        if _SELDOM_ITEM[block, entry] >= 0 and uniform(s.rng) < _SELDOM_CHANCE[block, entry]:
+            drop_from_block(s, _SELDOM_ITEM[block, entry], 1, x, y, z)
+            return
+    if _DROP_ITEM[block] >= 0:
+        drop_from_block(s, _DROP_ITEM[block], randint(s.rng, _DROP_MIN[block], _DROP_MAX[block]), x, y, z)
 
 
 @njit(cache=True, nogil=True)
-def _break_block(s, x, y, z, item):
-    """Remove a block, collect its drop, and pop a plant that stood on it."""
+def remove_block(s, x, y, z, item):
+    """Break a block with ``item``: it drops what it yields to that, and plants above it fall.
+
+    Args:
+        s: ``state.Arrays``.
+        x, y, z: its cell.
+        item: item id; 0 for the bare hand, -1 for nothing to drop.
+    """
     block = get_block(s.blocks, x, y, z)
     set_block(s.blocks, s.masks, s.tops, x, y, z, 0)
-    s.stats[E_MINE, block] += 1
-    if _DROP_ITEM[block] >= 0 and can_harvest(block, item):
-        _collect(s.inventory, s.stats, _DROP_ITEM[block], randint(s.rng, _DROP_MIN[block], _DROP_MAX[block]))
-    if _CROSS[get_block(s.blocks, x, y + 1, z)]:
-        set_block(s.blocks, s.masks, s.tops, x, y + 1, z, 0)
+    if item >= 0 and s.status[S_TILE_DROPS] and can_harvest(block, item):
+        _drop_of_block(s, block, item, x, y, z)
+    above = y + 1
+    while _CROSS[get_block(s.blocks, x, above, z)]:
+        plant = get_block(s.blocks, x, above, z)
+        set_block(s.blocks, s.masks, s.tops, x, above, z, 0)
+        if s.status[S_TILE_DROPS]:
+            _drop_of_block(s, plant, 0, x, above, z)
+        above += 1
+
+
+@njit(cache=True, nogil=True)
+def _break_block(s, x, y, z):
+    """Break a block with what is in the hand, which wears."""
+    slot = s.status[S_SLOT]
+    item, block = s.inventory[slot, SLOT_ITEM], get_block(s.blocks, x, y, z)
+    if _ITEM_TOOL[item] == TOOL_SHEARS:
+        uses, counts = 1, _SHEARED[block] or _BLOCK_TOOL[block] == TOOL_SHEARS
+    else:
+        uses, counts = (_WEAR_BY_MINING[item] if _HARDNESS[block] > 0.0 else 0), _WEAR_BY_MINING[item] > 0
+    if counts:
+        s.stats[E_USE, item] += 1
+    wear(s.inventory, s.stats, slot, uses)
+    if can_harvest(block, item):
+        s.stats[E_MINE, block] += 1
+    remove_block(s, x, y, z, item)
 
 
 @njit(cache=True, nogil=True)
@@ -204,7 +247,7 @@ def _dig(s, item):
     speed = breaking_speed(status[S_TARGET_ID], item, status[S_ON_GROUND] != 0, status[S_IN_WATER] != 0)
     player[P_BREAKING] += speed
     if player[P_BREAKING] >= 1.0 - ROUNDING:
-        _break_block(s, x, y, z, item)
+        _break_block(s, x, y, z)
         player[P_BREAKING] = 0.0
         status[S_BREAK_Y] = -1
         status[S_HIT_DELAY] = 0 if speed >= 1.0 else HIT_DELAY
@@ -229,10 +272,10 @@ def _hit_mob(s, item):
         status[S_TARGET] = TARGET_NONE
         stats[E_KILL, kind] += 1
         stats[E_CUSTOM, C_KILLS] += 1
-        for entry in range(MOB_DROPS.shape[1]):
-            drop = MOB_DROPS[kind, entry]
-            if drop[2] > 0:
-                _collect(s.inventory, stats, drop[0], randint(s.rng, drop[1], drop[2]))
+        drop_loot(s, kind, mobs[row, M_X], mobs[row, M_Y], mobs[row, M_Z])
+    if _WEAR_BY_HITTING[item] > 0:
+        stats[E_USE, item] += 1
+        wear(s.inventory, stats, status[S_SLOT], _WEAR_BY_HITTING[item])
 
 
 @njit(cache=True, nogil=True)
@@ -318,6 +361,8 @@ def interact(s, action, hit):
     if not action[TICK_USE]:
         status[S_USE_DELAY] = 0
     if action[TICK_DROP] and not status[S_DROP_HELD] and inventory[slot, 1] > 0:
-        s.stats[E_DROP, inventory[slot, 0]] += 1
+        item, damage = inventory[slot, SLOT_ITEM], inventory[slot, SLOT_DAMAGE]
+        s.stats[E_DROP, item] += 1
         take_one(inventory, slot)
+        throw_item(s, item, 1, damage)
     status[S_DROP_HELD] = action[TICK_DROP]

@@ -15,13 +15,22 @@ from numpy.typing import NDArray
 
 from minestudio_nb.errors import SimulatorError
 from minestudio_nb.simulator import blocks as table
-from minestudio_nb.simulator.state import INVENTORY_SLOTS, OFFHAND_SLOT, SLOT_COUNT, SLOT_DAMAGE, SLOT_FIELDS, SLOT_ITEM
+from minestudio_nb.simulator.state import (
+    E_BREAK,
+    INVENTORY_SLOTS,
+    OFFHAND_SLOT,
+    SLOT_COUNT,
+    SLOT_DAMAGE,
+    SLOT_FIELDS,
+    SLOT_ITEM,
+)
 
 BACKPACK_SLOTS: Final = 36
 EQUIPMENT_SLOTS: Final = {"offhand": OFFHAND_SLOT, "head": 39, "chest": 38, "legs": 37, "feet": 36}
 EMPTY: Final = "none"
 
 _STACK_SIZE: Final = table.STACK_SIZE
+_DURABILITY: Final = table.ITEM_DURABILITY
 
 
 @njit(cache=True, nogil=True)
@@ -59,6 +68,24 @@ def take_one(inventory, slot):
     inventory[slot, SLOT_COUNT] -= 1
     if inventory[slot, SLOT_COUNT] <= 0:
         inventory[slot, :] = 0
+
+
+@njit(cache=True, nogil=True)
+def wear(inventory, stats, slot, uses):
+    """Wear the tool in a slot by some uses; a tool that is used up is gone and counted as broken.
+
+    Args:
+        inventory, stats: see ``state``.
+        slot: what is in it may be anything; only what has a durability wears.
+        uses: how much.
+    """
+    item = inventory[slot, SLOT_ITEM]
+    if inventory[slot, SLOT_COUNT] == 0 or _DURABILITY[item] == 0:
+        return
+    inventory[slot, SLOT_DAMAGE] += uses
+    if inventory[slot, SLOT_DAMAGE] >= _DURABILITY[item]:
+        stats[E_BREAK, item] += 1
+        take_one(inventory, slot)
 
 
 def empty_inventory() -> NDArray[np.int32]:

@@ -2,7 +2,7 @@
 
 Animals stroll, jump up single blocks, swim, and flee when hit; zombies walk towards the player and hit it. They are
 slower than Minecraft's, whose fleeing cows outrun a walking player, so that hunting can be learned within minutes.
-Drops go straight into the inventory of whoever kills.
+What they drop lies about (``items``).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from minestudio_nb.simulator.bodies import (
     sin_deg,
     uniform,
 )
+from minestudio_nb.simulator.items import drop_item
 from minestudio_nb.simulator.physics import AIR_DRAG, AIR_FRICTION, GRAVITY, GROUND_FRICTION, JUMP_SPEED, hurt_player
 from minestudio_nb.simulator.state import (
     M_HEALTH,
@@ -48,6 +49,7 @@ from minestudio_nb.simulator.state import (
     P_X,
     P_Y,
     P_Z,
+    S_MOB_LOOT,
     SimState,
 )
 
@@ -98,6 +100,17 @@ MOB_DROPS: Final = np.zeros((len(MOB_KINDS), _MOST_DROPS, 3), np.int32)
 for _row, _kind in zip(MOB_DROPS, MOB_KINDS, strict=True):
     for _entry, (_item, _least, _most) in zip(_row, _kind.drops, strict=False):
         _entry[:] = (table.item_id(_item), _least, _most)
+
+
+@njit(cache=True, nogil=True)
+def drop_loot(s, kind, x, y, z):
+    """Drop what a mob leaves when it dies, where its feet are."""
+    if not s.status[S_MOB_LOOT]:
+        return
+    for entry in range(MOB_DROPS.shape[1]):
+        drop = MOB_DROPS[kind, entry]
+        if drop[2] > 0:
+            drop_item(s, drop[0], randint(s.rng, drop[1], drop[2]), x, y, z)
 
 
 def mob_kind(name: str) -> int:

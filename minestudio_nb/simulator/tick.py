@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from minestudio_nb.simulator.actions import TICK_HOTBAR
 from minestudio_nb.simulator.interaction import interact
+from minestudio_nb.simulator.items import tick_items
 from minestudio_nb.simulator.mobs import tick_mobs
 from minestudio_nb.simulator.physics import move_player
 from minestudio_nb.simulator.state import (
@@ -81,6 +82,7 @@ def run_ticks(s, action, camera, ticks):
         move_player(s.blocks, s.player, s.status, s.stats, action)
         tick_mobs(s)
         interact(s, action, hit)
+        tick_items(s)
     return ticks
 
 

@@ -98,12 +98,16 @@ def test_drops_go_into_the_inventory(flat: Any) -> None:
     flat.hold("diamond_pickaxe")
     flat.put(8, 11, 10, "stone")
     flat.run(6, attack=1)
+    assert flat.block(8, 11, 10) == 0
+    assert flat.count("cobblestone") == 0, "it lies there"
+    flat.run(40)
     assert flat.count("cobblestone") == 1
     assert flat.state.stats[E_PICKUP, item_id("cobblestone")] == 1
     flat.hold("stick")
     flat.put(8, 11, 10, "stone")
     flat.run(160, attack=1)
     assert flat.block(8, 11, 10) == 0
+    flat.run(40)
     assert flat.count("cobblestone") == 1, "a stick breaks stone, but yields nothing"
 
 

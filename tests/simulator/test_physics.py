@@ -180,7 +180,8 @@ def test_digging_takes_the_published_number_of_ticks(flat: Any, block: str, tool
     assert flat.block(8, 11, 10) == block_id(block)
     flat.run(1, attack=1)
     assert flat.block(8, 11, 10) == 0
-    assert flat.state.stats[E_MINE, block_id(block)] == 1
+    yields = (block, tool) != ("stone", None)
+    assert flat.state.stats[E_MINE, block_id(block)] == yields, "counted is what was harvested"
 
 
 def test_digging_speed_depends_on_where_the_player_is() -> None:
@@ -258,4 +259,4 @@ def test_states_are_equal_on_every_machine(flat: Any) -> None:
     state = flat.state
     parts = [getattr(state, name).tobytes() for name in state.ARRAYS] + [state.world.blocks.tobytes()]
     assert state.stats.sum() > 1000
-    assert hashlib.sha256(b"".join(parts)).hexdigest()[:16] == "d955f4161e977cc0"
+    assert hashlib.sha256(b"".join(parts)).hexdigest()[:16] == "d4825a7cc3b7157e"

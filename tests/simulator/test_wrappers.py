@@ -184,7 +184,7 @@ def test_a_scripted_player_chops_a_log_for_one_reward() -> None:
     attack = SIMPLE_ACTIONS.index({"attack": 1})
     rewards = [env.step(attack)[1] for _ in range(3)]
     assert rewards == [0.0, 1.0, 0.0], "eight ticks of a diamond axe are two decisions"
-    assert sim.count("pickup", "oak_log") == 1
+    assert sim.count("mine_block", "oak_log") == 1
 
 
 def test_seeds_lead_to_different_worlds_and_held_out_ones_are_apart() -> None:
