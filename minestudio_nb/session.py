@@ -133,8 +133,9 @@ class OnlineSession:
         """Starts workers and environments; returns when every environment has shown its first frame.
 
         Args:
-            timeout: seconds; None takes twice ``timeouts.start`` plus two minutes for the cluster itself. Compiling the
-                simulator, which takes a minute once per machine, comes before and does not count.
+            timeout: seconds; None takes twice ``timeouts.start``, two minutes for the cluster itself, and half a minute
+                for each engine of the real game. Compiling the simulator, which takes a minute once per machine, comes
+                before and does not count.
 
         Raises:
             ResourceError: the machine or cluster lacks what was asked for.
@@ -145,7 +146,7 @@ class OnlineSession:
         if self.name is None:
             self.name = fresh_name(self.run_root, loaded.name)
         self._refuse_used_name(loaded)
-        seconds = 2 * loaded.config.timeouts.start + 120 if timeout is None else timeout
+        seconds = loaded.config.start_seconds if timeout is None else timeout
         spec = RuntimeSpec(
             session=self.name,
             config=loaded,

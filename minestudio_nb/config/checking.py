@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -57,10 +58,6 @@ def check(
     ]
     for rule in rules:
         problems += rule(config)
-    if config.env_config.simulator == "minecraft" and not own_env:
-        text = "this version starts the real game in an env_generator only, by MineStudio's own MinecraftSim"
-        fix = "Use env_config.simulator=voxel, which understands the same settings, or give an env_generator."
-        problems.append(Problem("env_config.simulator", text, fix))
     if resources is not None:
         problems += _gpus(config, resources)
         problems += _cpus(config, resources)
@@ -202,6 +199,10 @@ def _environment(config: OnlineConfig) -> Iterator[Problem]:
         yield Problem(
             "env_config.id", "simulator gymnasium needs a registered id", "Use env_config.id=CartPole-v1, say."
         )
+    if env.simulator == "minecraft" and env.python is None and importlib.util.find_spec("minestudio") is None:
+        text = "simulator minecraft needs an interpreter that has MineStudio, which this one has not"
+        fix = "Make one: python -m minestudio_nb.doctor --install-minecraft DIR; then env_config.python=DIR/bin/python."
+        yield Problem("env_config.python", text, fix, "warning")
     if env.simulator != "gymnasium" and env.id:
         text = f"only simulator gymnasium takes an id, simulator {env.simulator} came with id {env.id!r}"
         yield Problem("env_config.id", text, "Use env_config.simulator=gymnasium, or remove the id.")

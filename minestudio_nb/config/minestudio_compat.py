@@ -87,6 +87,12 @@ DEFERRED_TARGETS: Mapping[str, tuple[str, str]] = {
 }
 """Functions (and classes that are never subclassed) whose equivalents load torch or Ray: imported when called."""
 
+REPAIRED: Mapping[str, tuple[str, str]] = {
+    "minestudio.simulator.MinecraftSim": ("minestudio_nb.environments.minecraft.sim", "MinecraftSim"),
+    "minestudio.simulator.entry.MinecraftSim": ("minestudio_nb.environments.minecraft.sim", "MinecraftSim"),
+}
+"""What stands for MineStudio's own classes with ``simulator=minecraft``: their subclasses without the defects."""
+
 _serial = itertools.count()
 
 
@@ -135,8 +141,8 @@ def _resolve(name: str, module: str, attribute: str) -> Any:
     try:
         return getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as error:
-        if not module.startswith(error.name or "?"):
-            raise
+        if not module.startswith(error.name or "?"):  # an interpreter for environments only lacks what policies need
+            return placeholder(name, f"this interpreter has no {error.name}: {sys.executable}.")
     except AttributeError:
         pass
     instead = " Replace the policy: load_config(..., policy='cnn')." if module == "minestudio_nb.policies" else ""
@@ -184,11 +190,18 @@ class _CompatModule(types.ModuleType):
 
     def _real(self, name: str) -> Any:
         """The attribute of the installed MineStudio, which the real game needs."""
+        dotted = f"{self.__name__}.{name}"
         try:
+            if dotted in REPAIRED:
+                return getattr(importlib.import_module(REPAIRED[dotted][0]), REPAIRED[dotted][1])
             module = importlib.import_module(self.__name__)
         except ImportError as error:
-            reason = f"simulator=minecraft needs MineStudio itself here ({error}). Install it, or use simulator=voxel."
-            return placeholder(f"{self.__name__}.{name}", reason)
+            reason = (
+                f"simulator=minecraft needs MineStudio itself here ({error}). Name an interpreter that has it in "
+                "env_config.python, which python -m minestudio_nb.doctor --install-minecraft DIR makes; or use "
+                "simulator=voxel."
+            )
+            return placeholder(dotted, reason)
         try:
             return getattr(module, name)
         except AttributeError:

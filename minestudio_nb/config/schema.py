@@ -177,6 +177,17 @@ class OnlineConfig(Section):
         buffer = self.rollout_config.replay_buffer_config
         return buffer.max_chunks * buffer.fragments_per_chunk
 
+    @property
+    def start_seconds(self) -> float:
+        """Longest that the start of all environments may take, with two minutes for a cluster.
+
+        Engines of the real game start a few at a time, which allows for half a minute each.
+        """
+        rollout = self.rollout_config
+        engines = rollout.num_rollout_workers * rollout.worker_config.num_envs
+        in_turns = 30.0 * engines if self.env_config.simulator == "minecraft" else 0.0
+        return 2.0 * self.timeouts.start + 120.0 + in_turns
+
 
 @functools.cache
 def field_specs() -> dict[str, FieldSpec]:

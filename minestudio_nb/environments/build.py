@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import pickle
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -158,10 +160,15 @@ def _from_config(config: Mapping[str, Any], *, seed: int, held_out: bool = False
         from minestudio_nb import simulator as voxel
 
         return call_with_known(voxel.build_env, {"env_config": config, "seed": seed, "held_out": held_out})
-    raise ConfigError(
-        f"env_config.simulator={simulator} has no backend in this version: it needs the minestudio package, its game "
-        "engine, Java 8 and a display. Use env_config.simulator=voxel, which understands the same settings."
-    )
+    if importlib.util.find_spec("minestudio") is None:
+        raise ConfigError(
+            f"env_config.simulator={simulator} needs MineStudio, and {sys.executable} has none. Make an interpreter "
+            "that has it: python -m minestudio_nb.doctor --install-minecraft DIR, then env_config.python="
+            "DIR/bin/python. Or use env_config.simulator=voxel, which understands the same settings."
+        )
+    from minestudio_nb.environments.minecraft import sim
+
+    return sim.build_env(config, seed)
 
 
 def _gymnasium(config: Mapping[str, Any]) -> Any:

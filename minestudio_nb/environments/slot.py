@@ -17,10 +17,10 @@ from minestudio_nb.contracts.specs import SINGLE_KEY, EnvSpec
 from minestudio_nb.environments.spaces import flatten_observation, spec_of
 from minestudio_nb.errors import EnvCrashError
 
-__all__ = ["IDLE", "RECORD", "RESET", "START", "STEP", "EnvArrays", "EnvSlot", "EpisodeEnd", "StepCost"]
+__all__ = ["IDLE", "RECORD", "RESET", "START", "STEP", "WAIT", "EnvArrays", "EnvSlot", "EpisodeEnd", "StepCost"]
 
-IDLE, START, RESET, STEP = 0, 1, 2, 3
-"""Phases of an environment; each but IDLE has a deadline."""
+IDLE, START, RESET, STEP, WAIT = 0, 1, 2, 3, 4
+"""Phases of an environment. START, RESET and STEP have deadlines; in WAIT it waits until others have started."""
 
 
 class RECORD:
@@ -127,6 +127,9 @@ class EnvSlot:
 
     After an episode's end ``arrays.obs`` already shows the next episode's first observation, and ``arrays.final_obs``
     the last one of a truncated episode. Exceptions of the environment's code pass through.
+
+    An environment with an attribute ``on_wait`` gets a function there, to be called with True when its reset begins to
+    wait for other environments' starts, and with False when it need not wait any more.
     """
 
     def __init__(
@@ -159,6 +162,9 @@ class EnvSlot:
         self._built_at = time.monotonic()
         self._checked = False
         self._observe_into = getattr(self.env, "observe_into", None)
+        inner = getattr(self.env, "unwrapped", self.env)
+        if hasattr(inner, "on_wait"):
+            inner.on_wait = self._waits
         self.spec = spec_of(self.env, self._task)
         return self.spec
 
@@ -289,6 +295,10 @@ class EnvSlot:
         if self._arrays is None:
             raise EnvCrashError("attach() must come before reset() and step().")
         return self._arrays
+
+    def _waits(self, begins: bool) -> None:
+        """An environment whose start is heavy waits for its turn, or has it: what follows counts as a start."""
+        self._phase(WAIT if begins else START)
 
     def _phase(self, phase: int) -> None:
         if self._arrays is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from minestudio_nb.config.schema import OnlineConfig
@@ -25,8 +26,11 @@ def start_pool(
     timeout: float,
     limits: RestartLimits,
     stop: threading.Event,
+    logs: Path | None = None,
 ) -> tuple[EnvPool, list[Event]]:
     """The started environments of one worker, where ``worker_config.execution`` says, and what there is to tell of it.
+
+    ``logs`` is the folder for what processes print, see :class:`ProcessPool`.
 
     Raises:
         EnvStartError: see :meth:`EnvPool.start`; nothing is left running then.
@@ -44,7 +48,7 @@ def start_pool(
     if execution == "in_worker":
         pool = InWorkerPool(factory, count, interval, limits, stop, slots)
     else:
-        pool = ProcessPool(factory, count, deadlines, interval, limits)
+        pool = ProcessPool(factory, count, deadlines, interval, limits, logs=logs)
     try:
         pool.start(max(0.1, deadline - time.monotonic()))
     except BaseException:
@@ -57,7 +61,8 @@ def start_pool(
         text = (
             f"Environment {fault.index} of worker {worker} failed at its start, and was started again: {fault.cause}."
         )
-        events.append(Event("env_restart", text, "warning", f"worker {worker} / env {fault.index}"))
+        source = f"worker {worker} / env {fault.index}"
+        events.append(Event("env_restart", text, "warning", source, data={"log": fault.log}))
     return pool, events
 
 

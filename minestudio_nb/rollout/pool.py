@@ -40,6 +40,8 @@ class EnvFault:
     retry_seconds: float = 0.0
     restarts: int = 1
     """How often this environment has been restarted, this time included."""
+    log: str = ""
+    """The last lines that its process printed, where they are kept."""
 
 
 @dataclass

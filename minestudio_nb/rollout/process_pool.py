@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +19,8 @@ import numpy.typing as npt
 
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.environments.build import EnvFactory
-from minestudio_nb.environments.slot import RESET, START, EnvArrays, EpisodeEnd, StepCost
+from minestudio_nb.environments.engines import machine_folder, sweep
+from minestudio_nb.environments.slot import IDLE, RESET, START, WAIT, EnvArrays, EpisodeEnd, StepCost
 from minestudio_nb.errors import CrashLoopError, EnvCrashError, EnvStartError
 from minestudio_nb.rollout.env_process import EnvProcess
 from minestudio_nb.rollout.pool import Deadlines, EnvFault, Outcome, PoolKind, RestartLimits, RestartRecord
@@ -27,6 +29,8 @@ __all__ = ["ProcessPool"]
 
 CLOSE_SECONDS = 3.0
 """How long environments may take to close by themselves before they are killed."""
+MINECRAFT_CLOSE_SECONDS = 20.0
+"""The same where a game engine has to end, and a film may have to be written."""
 
 State = Literal["down", "starting", "stepping", "ready"]
 
@@ -49,6 +53,9 @@ class ProcessPool:
 
     Observations, rewards, flags and actions are in one anonymous shared memory that vanishes with the last process that
     has it, however that ends. A step costs one small message each way; waiting is one epoll with the next deadline.
+
+    What Minecraft, and whatever runs in another interpreter, prints goes to files in the folder ``logs`` (None: one for
+    temporary files), one for each environment; errors quote the last lines.
     """
 
     kind: PoolKind = "processes"
@@ -61,6 +68,7 @@ class ProcessPool:
         restart_interval: float | None = None,
         limits: RestartLimits | None = None,
         measure: bool = False,
+        logs: Path | None = None,
     ) -> None:
         self.spec: EnvSpec
         self.arrays: EnvArrays
@@ -68,6 +76,9 @@ class ProcessPool:
         self._deadlines = deadlines or Deadlines()
         self._restart_interval = restart_interval
         self._measure = measure
+        self._is_minecraft = factory.kind == "minecraft"
+        keeps_log = self._is_minecraft or factory.python is not None
+        self._logs = (logs or machine_folder("logs")) if keeps_log else None
         limits = limits or RestartLimits()
         self._members = [_Member(index, RestartRecord(index, limits)) for index in range(num_envs)]
         self._payload = factory.dumps()
@@ -83,19 +94,19 @@ class ProcessPool:
         self._closed = False
 
     def start(self, timeout: float) -> EnvSpec:
-        """Starts all processes at once; see :class:`EnvPool`. A process that dies is tried again within ``timeout``."""
+        """Starts all processes at once; see :class:`EnvPool`. A process that dies is tried again within ``timeout``.
+
+        Where environments start in turns, ``timeout`` is for each turn.
+        """
+        if self._is_minecraft:
+            sweep()  # engines that a killed worker left behind
         deadline = time.monotonic() + timeout
         for member in self._members:
             self._spawn(member)
-        while any(member.state != "ready" for member in self._members):
+        while late := [member for member in self._members if member.state != "ready"]:
             left = deadline - time.monotonic()
             if left <= 0:
-                late = [member.index for member in self._members if member.state != "ready"]
-                causes = "; ".join(dict.fromkeys(fault.cause for fault in self._events.faults)) or "no fault seen"
-                raise EnvStartError(
-                    f"Environments {late} of {self._factory.describe()} showed no observation within {timeout:.0f} s "
-                    f"({causes}). Raise timeouts.start, or look at what the environment does when it starts."
-                )
+                self._raise_late(late, timeout)
             try:
                 self._look(left)
             except CrashLoopError as error:
@@ -104,10 +115,29 @@ class ProcessPool:
             if broken:
                 raise EnvStartError(
                     f"Environment {broken[0].index} ({self._factory.describe()}) did not start: {broken[0].cause}\n"
-                    f"{broken[0].detail}"
+                    f"{broken[0].detail}\n{broken[0].log}".rstrip()
                 )
+            deadline = max(deadline, self._turns_until(timeout))
         self.start_faults, self._events = self._events.faults, Outcome()
         return self.spec
+
+    def _raise_late(self, late: Sequence[_Member], timeout: float) -> None:
+        causes = "; ".join(dict.fromkeys(fault.cause for fault in self._events.faults)) or "no fault seen"
+        tail = next((member.process.log_tail() for member in late if member.process is not None), "")
+        raise EnvStartError(
+            f"Environments {[member.index for member in late]} of {self._factory.describe()} showed no observation "
+            f"within {timeout:.0f} s ({causes}). Raise timeouts.start, or look at what the environment does when it "
+            f"starts.\n{tail}".rstrip()
+        )
+
+    def _turns_until(self, timeout: float) -> float:
+        """Until when the environment whose turn to start came last may take; 0 where none has waited."""
+        if not self._size:
+            return 0.0
+        if (self.arrays.phase == WAIT).any():
+            return time.monotonic() + timeout
+        begun = self.arrays.phase_since[self.arrays.phase == START]
+        return float(begun.max()) + timeout if begun.size else 0.0
 
     @property
     def step_cost(self) -> StepCost | None:
@@ -177,7 +207,7 @@ class ProcessPool:
         for member in self._members:
             if member.process is not None:
                 member.process.ask_to_close()
-        deadline = time.monotonic() + CLOSE_SECONDS
+        deadline = time.monotonic() + (MINECRAFT_CLOSE_SECONDS if self._is_minecraft else CLOSE_SECONDS)
         for member in self._members:
             self._end(member, grace=max(0.0, deadline - time.monotonic()))
         self._selector.close()
@@ -257,17 +287,30 @@ class ProcessPool:
             if member.state == "down":
                 self._spawn(member)
                 continue
-            phase = "start"
-            if member.state == "stepping":
-                # A step that ended an episode goes on with a reset, or a rebuild, which has a deadline of its own.
-                phase = {START: "start", RESET: "reset"}.get(int(self.arrays.phase[member.index]), "step")
+            phase, begun = self._phase_of(member, now)
             limit = getattr(self._deadlines, phase)
-            if member.state == "stepping" and phase != "step":
-                member.deadline = float(self.arrays.phase_since[member.index]) + limit
-                if now < member.deadline:
-                    continue
+            if begun is not None and now < begun + limit:
+                member.deadline = begun + limit
+                continue
             pid = member.process.pid if member.process else 0
             self._fail(member, f"its {phase} took longer than {limit:g} s (timeouts.{phase}); process {pid} was killed")
+
+    def _phase_of(self, member: _Member, now: float) -> tuple[str, float | None]:
+        """Whose deadline counts for a member that has missed one, and since when, where that was not known before.
+
+        A step that ended an episode goes on with a reset, or a rebuild, which has a deadline of its own. Waiting for
+        other environments' starts is nobody's fault.
+        """
+        phase = int(self.arrays.phase[member.index]) if self._size else IDLE
+        if phase == WAIT:
+            return "start", now
+        if phase == START:
+            return "start", float(self.arrays.phase_since[member.index])
+        if member.state == "starting":  # its first reset belongs to its start
+            return "start", None
+        if phase == RESET:
+            return "reset", float(self.arrays.phase_since[member.index])
+        return "step", None
 
     # Faults.
 
@@ -280,7 +323,10 @@ class ProcessPool:
             "restart_interval": self._restart_interval,
             "measure": self._measure and member.index == 0,
         }
-        member.process = EnvProcess(self._spawner, self._factory.python, self._memory, start)
+        if self._size:
+            self.arrays.phase[member.index] = IDLE  # whatever its predecessor was doing
+        log = self._logs and self._logs / f"worker{self._factory.worker}-env{member.index}.log"
+        member.process = EnvProcess(self._spawner, self._factory.python, self._memory, start, log)
         member.state, member.deadline = "starting", time.monotonic() + self._deadlines.start
         self._selector.register(member.process.channel, selectors.EVENT_READ, member)
         if member.process.died is not None:
@@ -288,14 +334,15 @@ class ProcessPool:
 
     def _fail(self, member: _Member, cause: str, detail: str = "") -> None:
         """Ends the environment's process and plans its successor; an answer that nobody has seen is forgotten."""
+        tail = member.process.log_tail() if member.process is not None else ""
         self._end(member)
         if member in self._answered:
             self._answered.remove(member)
             self._ends.pop(member.index, None)
         now = time.monotonic()
-        wait = member.restarts.wait_seconds(cause, now)
+        wait = member.restarts.wait_seconds(f"{cause}\n{tail}".rstrip(), now)
         member.state, member.deadline = "down", now + wait
-        self._events.faults.append(EnvFault(member.index, cause, detail, wait, member.restarts.count))
+        self._events.faults.append(EnvFault(member.index, cause, detail, wait, member.restarts.count, tail))
 
     def _end(self, member: _Member, grace: float = 0.0) -> None:
         process, member.process, member.state = member.process, None, "down"

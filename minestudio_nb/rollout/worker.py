@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,7 @@ class RolloutWorker:
     worker.run()                      # until the sink says stop, or stop() is called
     worker.close()
 
+    ``logs`` is the folder for what the environments' processes print, see :class:`ProcessPool`.
     ``weights`` is looked at between two batches only, so each step carries the version, log-probability and value of
     the weights that produced it.
     """
@@ -72,6 +74,7 @@ class RolloutWorker:
         seed: int | None = None,
         deliver_episode: Deliver | None = None,
         limits: RestartLimits | None = None,
+        logs: Path | None = None,
     ) -> None:
         settings = config.rollout_config.worker_config
         self.index = index
@@ -86,6 +89,7 @@ class RolloutWorker:
         self._telemetry = telemetry
         self._deliver = deliver_episode
         self._limits = limits or RestartLimits()
+        self._logs = logs
         self._stop = threading.Event()
         self._go = threading.Event()
         self._go.set()
@@ -110,7 +114,9 @@ class RolloutWorker:
         """
         torch.set_num_threads(1)  # two threads per worker on shared cores collapse
         prepare_simulator(self._factory.source)
-        pool, events = start_pool(self._factory, self._config, self.index, timeout, self._limits, self._stop)
+        pool, events = start_pool(
+            self._factory, self._config, self.index, timeout, self._limits, self._stop, self._logs
+        )
         try:
             self._prepare(pool)
         except BaseException:
@@ -409,6 +415,7 @@ class RolloutWorker:
                 data={
                     "cause": fault.cause,
                     "detail": fault.detail,
+                    "log": fault.log,
                     "dropped_steps": dropped,
                     "restarts": fault.restarts,
                 },

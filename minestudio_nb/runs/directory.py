@@ -9,6 +9,7 @@
     episodes.jsonl   one line per finished episode   } reloads
     checkpoints/     weights and trainer state
     episodes/        recorded episodes and videos
+    logs/            what environments in another interpreter, and game engines, printed
     cluster.json     the Ray head that belongs to the session, while there is one
     curves.png, report.html, summary.json
 """
@@ -131,6 +132,11 @@ class RunDirectory:
     def recordings(self) -> Path:
         """The directory ``episodes/`` of recorded episodes and videos."""
         return self.path / "episodes"
+
+    @property
+    def logs(self) -> Path:
+        """The directory ``logs/``, made when something is written there."""
+        return self.path / "logs"
 
     @property
     def cluster(self) -> Path:

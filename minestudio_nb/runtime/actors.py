@@ -137,6 +137,7 @@ class RolloutWorkerWrapper:
             self._slot,
             telemetry,
             deliver_episode=self._films.deliver,
+            logs=run.logs,
         )
 
     def run(self) -> None:

@@ -81,7 +81,7 @@ def start_rolloutmanager(
         detached=bool(loaded.config.detach_rollout_manager),
     )
     runtime = RayRuntime(spec)
-    runtime.start_rollout(2 * loaded.config.timeouts.start + 120)
+    runtime.start_rollout(loaded.config.start_seconds)
     _held.append(runtime)
     return runtime
 

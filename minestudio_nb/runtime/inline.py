@@ -186,6 +186,7 @@ class InlineRuntime:
                 self._weights,
                 self._hub,
                 deliver_episode=self._films.deliver,
+                logs=self._run.logs,
             )
             for index in range(config.rollout_config.num_rollout_workers)
         ]

@@ -152,7 +152,7 @@ def test_everything_comes_at_once_errors_first() -> None:
             "callbacks say how a Minecraft world is built, which a Gymnasium environment is not. Remove them",
             "warning",
         ),
-        ({"env_config.simulator": "minecraft"}, "env_config.simulator", "in an env_generator only", "error"),
+        ({"env_config.simulator": "minecraft"}, "env_config.python", "--install-minecraft DIR", "warning"),
         (
             {"env_config.callbacks": ["JudgeReset", "RewardCallback"]},
             "env_config.callbacks.1",

@@ -85,7 +85,7 @@ def test_environments_from_configurations() -> None:
     recipe = GeneratorSpec(kind="env_config", config={"simulator": "gymnasium", "id": "CartPole-v1"})
     assert EnvFactory(recipe).kind == "gymnasium"
     assert isinstance(EnvFactory(recipe)(0), gymnasium.Env)
-    with pytest.raises(ConfigError, match="no backend in this version"):
+    with pytest.raises(ConfigError, match="needs MineStudio, and"):
         EnvFactory({"simulator": "minecraft"})(0)
     with pytest.raises(ConfigError, match="CartPole-v1"):
         EnvFactory({"simulator": "gymnasium"})(0)
