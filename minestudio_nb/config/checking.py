@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from minestudio_nb.config.fields import Problem
-from minestudio_nb.config.minestudio_compat import CALLBACK_NAMES
+from minestudio_nb.config.minestudio_compat import CALLBACK_NAMES, REAL_GAME_CALLBACKS
 from minestudio_nb.config.resources import Resources
 from minestudio_nb.config.schema import EnvConfig, OnlineConfig, field_specs, parse_config
+from minestudio_nb.config.world_section import VOXEL_ARGUMENTS
 from minestudio_nb.contracts.fields import nearest_hint
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.errors import ConfigError
@@ -54,6 +55,7 @@ def check(
         _devices,
         _environment,
         _parts_of_the_world,
+        _parts_of_one_world_only,
         _inert_settings,
     ]
     for rule in rules:
@@ -221,6 +223,23 @@ def _parts_of_the_world(config: OnlineConfig) -> Iterator[Problem]:
         if not {name, f"{name}Callback"} & set(CALLBACK_NAMES):
             text = f"there is no callback {name!r}{nearest_hint(name, CALLBACK_NAMES)}"
             yield Problem(f"env_config.callbacks.{index}", text, "Correct the name.")
+
+
+def _parts_of_one_world_only(config: OnlineConfig) -> Iterator[Problem]:
+    env = config.env_config
+    if env.simulator == "minecraft":
+        given = [name for name in VOXEL_ARGUMENTS if name in env.kwargs]
+        if given:
+            text = f"{', '.join(given)} shape VoxelSim's worlds, the real game has no use for them"
+            yield Problem(
+                "env_config.kwargs", text, "They are left out; remove them to be rid of this note.", "warning"
+            )
+    elif env.simulator == "voxel":
+        for index, callback in enumerate(env.callbacks):
+            if {callback["name"], f"{callback['name']}Callback"} & set(REAL_GAME_CALLBACKS):
+                text = f"{callback['name']} needs the real game"
+                fix = "Remove it, or use env_config.simulator=minecraft. To play by hand, use VoxelSim.play()."
+                yield Problem(f"env_config.callbacks.{index}", text, fix)
 
 
 def _registered_id(config: OnlineConfig) -> Iterator[Problem]:

@@ -57,6 +57,9 @@ CALLBACK_NAMES = (
 )
 """What ``minestudio.simulator.callbacks`` of MineStudio 1.1.6 exports; another name there is a misspelling."""
 
+REAL_GAME_CALLBACKS = ("DemonstrationCallback", "PlayCallback", "PlaySegmentCallback", "PointCallback")
+"""Those that VoxelSim has not: they can be imported and subclassed there, and are refused when made."""
+
 TARGETS: Mapping[str, tuple[str, str]] = {
     "minestudio.simulator.MinecraftSim": ("minestudio_nb.simulator", "VoxelSim"),
     "minestudio.simulator.CameraConfig": ("minestudio_nb.simulator", "CameraConfig"),

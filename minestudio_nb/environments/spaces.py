@@ -69,10 +69,11 @@ def flatten_observation(observation: Any, spec: ObsSpec) -> dict[str, Any]:
 def _lookup(observation: Any, key: str) -> Any:
     if key in observation:
         return observation[key]
-    node = observation
-    for name in key.split("."):
-        node = node[name]
-    return node
+    name, dot, rest = key.partition(".")
+    while dot and name not in observation:  # a name may have dots itself, as "hotbar.1"
+        more, dot, rest = rest.partition(".")
+        name = f"{name}.{more}"
+    return _lookup(observation[name], rest) if dot else observation[name]
 
 
 def _leaves(space: spaces.Dict, prefix: str) -> list[tuple[str, spaces.Space[Any]]]:

@@ -61,7 +61,7 @@ class CnnPolicy(FeedForwardPolicy):
     def encode(self, obs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """See :meth:`FeedForwardPolicy.encode`."""
         parts = [encoder(obs[key]) for encoder, key in zip(self.encoders, self.image_keys, strict=True)]
-        parts += [obs[key].flatten(1).to(parts[0].dtype) for key in self.vector_keys]
+        parts += [obs[key].reshape(len(obs[key]), -1).to(parts[0].dtype) for key in self.vector_keys]
         joined = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         features = functional.relu(self.dense(joined))
         return features, features

@@ -172,6 +172,11 @@ class VoxelEngine:
         self.state.status[S_FALL_DAMAGE] = int(self.fall_damage)
         self.serial += 1
 
+    def use_seed(self, seed: int) -> None:
+        """Have all later worlds made from this seed, one world for each biome."""
+        old = self.choice
+        self.choice = WorldChoice(int(seed), old.biome, 1, old.world_size, 0)
+
     def change_world(self, rng: np.random.Generator, biome: str | None) -> None:
         """Move the player to a random place in another world; inventory, counters and time stay, mobs and
         items do not.

@@ -7,7 +7,7 @@ must be read before the next step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +24,12 @@ from minestudio_nb.simulator.state import (
     E_DAMAGE,
     E_KILL,
     EVENTS,
+    M_HEALTH,
+    M_KIND,
+    M_X,
+    M_Y,
+    M_YAW,
+    M_Z,
     P_FOOD,
     P_HEALTH,
     P_PITCH,
@@ -73,6 +79,8 @@ class _Snapshot:
         "biome",
         "engine",
         "inventory",
+        "mob_bounds",
+        "mobs",
         "player",
         "render",
         "serial",
@@ -94,6 +102,8 @@ class _Snapshot:
         self.render = render
         self.voxels: NDArray[np.uint8] | None = None
         self.voxel_origin = (0, 0, 0)
+        self.mobs: NDArray[np.float64] | None = None
+        self.mob_bounds: tuple[Sequence[float], Sequence[float]] = ((), ())
 
     def counters(self, row: int) -> dict[str, int]:
         """The nonzero counters of an event."""
@@ -131,6 +141,21 @@ class _Snapshot:
             for (x, z, y), block in zip(np.ndindex(*self.voxels.shape), self.voxels.reshape(-1).tolist(), strict=True)
         ]
 
+    def mob_list(self) -> list[dict[str, Any]]:
+        if self.mobs is None:
+            return []
+        low, high = self.mob_bounds
+        found = []
+        for mob in self.mobs[self.mobs[:, M_KIND] >= 0.0]:
+            offset = mob[[M_X, M_Y, M_Z]] - self.player[[P_X, P_Y, P_Z]]
+            if (offset >= low).all() and (offset <= high).all():
+                x, y, z = offset.tolist()
+                name = MOB_NAMES[int(mob[M_KIND])]
+                found.append(
+                    {"name": name, "x": x, "y": y, "z": z, "yaw": float(mob[M_YAW]), "health": float(mob[M_HEALTH])}
+                )
+        return found
+
     def pov(self) -> NDArray[np.uint8]:
         if self.engine.serial != self.serial:
             raise SimulatorError(
@@ -153,7 +178,11 @@ _MAKERS: Final[dict[str, Callable[[_Snapshot], Any]]] = {
     **{event: (lambda s, row=row: s.counters(row)) for row, event in enumerate(EVENTS)},
 }
 _KEYS: Final = frozenset(_MAKERS)
-_OWN_KEYS: Final = _KEYS | {"voxels", "pov"}
+_ON_REQUEST: Final[dict[str, Callable[[_Snapshot], Any]]] = {
+    "voxels": _Snapshot.voxel_list,
+    "mobs": _Snapshot.mob_list,
+}
+_OWN_KEYS: Final = _KEYS | {"voxels", "mobs", "pov"}
 
 
 class StepInfo(dict[str, Any]):
@@ -161,9 +190,10 @@ class StepInfo(dict[str, Any]):
 
     Keys: inventory, equipped_items, player_pos, location_stats, isGuiOpen, health, food_level, is_dead,
     selected_slot, one dict of cumulative counters for each event (mine_block, pickup, use_item, break_item, craft_item,
-    drop, kill_entity, damage_dealt, custom), ``voxels`` when a callback asked for them, and ``pov``: the frame
-    at ``render_size``. ``pov`` is there by name but is not listed until it was read, so that copying, printing or
-    pickling an info never renders. Pickling gives a plain dict.
+    drop, kill_entity, damage_dealt, custom), ``voxels`` and ``mobs`` when the action or a callback asked for them
+    (lists of mappings, with x, y and z relative to the player), and ``pov``: the frame at ``render_size``. ``pov`` is
+    there by name but is not listed until it was read, so that copying, printing or pickling an info never renders.
+    Pickling gives a plain dict.
     """
 
     __slots__ = ("_pending", "_snapshot")
@@ -179,6 +209,11 @@ class StepInfo(dict[str, Any]):
         self._snapshot.voxels, self._snapshot.voxel_origin = voxels, origin
         self._pending |= {"voxels"}
 
+    def add_mobs(self, low: Sequence[float], high: Sequence[float]) -> None:
+        """Offer ``mobs``: those whose place relative to the player lies between two corners (x, y, z), in blocks."""
+        self._snapshot.mobs, self._snapshot.mob_bounds = self._snapshot.engine.state.mobs.copy(), (low, high)
+        self._pending |= {"mobs"}
+
     def extras(self) -> dict[str, Any]:
         """The entries that others have put in: all keys but those listed above."""
         return {key: value for key, value in dict.items(self) if key not in _OWN_KEYS}
@@ -186,10 +221,8 @@ class StepInfo(dict[str, Any]):
     def __missing__(self, key: str) -> Any:
         if key == "pov":
             value = self._snapshot.pov()
-        elif key == "voxels" and key in self._pending:
-            value = self._snapshot.voxel_list()
         elif key in self._pending:
-            value = _MAKERS[key](self._snapshot)
+            value = (_MAKERS.get(key) or _ON_REQUEST[key])(self._snapshot)
         else:
             raise KeyError(key)
         super().__setitem__(key, value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import gymnasium
@@ -21,7 +21,7 @@ from minestudio_nb.simulator.actions import (
     fill_tick_row,
     noop_env_action,
 )
-from minestudio_nb.simulator.callbacks.base import MinecraftCallback, Observation
+from minestudio_nb.simulator.callbacks.base import MinecraftCallback, Observation, overriding
 from minestudio_nb.simulator.commands import execute
 from minestudio_nb.simulator.engine import VoxelEngine
 from minestudio_nb.simulator.info import StepInfo, event_row, object_column
@@ -29,6 +29,8 @@ from minestudio_nb.simulator.replay import EpisodeTrace
 from minestudio_nb.simulator.state import P_PITCH
 from minestudio_nb.simulator.view import View
 
+_REQUESTS: Final = frozenset(("voxels", "mobs"))
+"""Parts of an env action that press nothing, but ask for an entry of info: MineStudio's way."""
 _ENGINE_OPTIONS: Final = ("world_seed", "pool_size", "world_size", "fall_damage")
 
 
@@ -51,6 +53,10 @@ class EnvFacade:
         """Start in another world, without callbacks and without idle ticks."""
         self._sim.engine.reset(self._sim.np_random)
         return self._sim.look()
+
+    def noop_action(self) -> dict[str, Any]:
+        """An env action that presses nothing."""
+        return noop_env_action()
 
     def step(self, action: Mapping[str, Any]) -> tuple[Observation, float, bool, StepInfo]:
         """One tick with an env action, without callbacks: observation, reward 0, whether the player is dead, info."""
@@ -76,11 +82,6 @@ class EnvFacade:
         return obs, 0.0, self._sim.engine.dead, info
 
 
-def _overriding(callbacks: Sequence[MinecraftCallback], hook: str) -> list[MinecraftCallback]:
-    """The callbacks that do something at a hook."""
-    return [c for c in callbacks if getattr(type(c), hook) is not getattr(MinecraftCallback, hook)]
-
-
 class VoxelSim(gymnasium.Env[dict[str, Any], Any]):
     """A first-person voxel world with MinecraftSim's constructor, observation, ``info`` and actions.
 
@@ -99,10 +100,17 @@ class VoxelSim(gymnasium.Env[dict[str, Any], Any]):
         inventory: what the player starts with: ``{slot: {"type": name, "quantity": n}}``.
         preferred_spawn_biome: biome of the worlds; None for a forest.
         num_empty_frames: idle ticks after a reset.
-        callbacks: see ``callbacks.MinecraftCallback``. They belong to this simulation alone.
+        callbacks: see ``callbacks.MinecraftCallback``. They belong to this simulation alone, and may add to the
+            observation, see ``observation_space``.
         camera_config: bins of the agent's camera.
         **kwargs: ``world_seed`` (seed of the worlds, default ``seed``), ``pool_size`` (different worlds, default 4),
             ``world_size`` (columns, a power of two, default 128), ``fall_damage`` (default True).
+
+    Attributes:
+        already_reset: whether there was a reset.
+        ticks_in_step: ticks that the last step took; more than 1 when an action was held.
+        repeating: whether this step holds the action of the one before.
+        obs, info: what the last reset or step returned.
 
     Raises:
         SimulatorError: an argument that does not exist, or a value that cannot be.
@@ -154,13 +162,17 @@ class VoxelSim(gymnasium.Env[dict[str, Any], Any]):
         self._image = np.zeros(shape, np.uint8)
         self._image_serial = -1
         self._row, self._camera = np.zeros(TICK_FIELDS, np.int32), np.zeros(2)
-        self._before_step = _overriding(self.callbacks, "before_step")
-        self._after_step = _overriding(self.callbacks, "after_step")
+        self._before_step = overriding(self.callbacks, "before_step")
+        self._after_step = overriding(self.callbacks, "after_step")
         self._batches = all(c.batch_ticks for c in (*self._before_step, *self._after_step))
         self._needs_image = any(c.needs_image for c in self._after_step)
-        self._voxel_range: Sequence[int] | None = None
+        self._requests: dict[str, Any] = {}
+        self.repeating = False
+        self.callback_messages: set[str] = set()
         self._trace: EpisodeTrace | None = None
         self.reseed(self.seed)
+        for callback in self.callbacks:
+            callback.attach(self)
 
     def reseed(self, seed: int) -> None:
         """Seed what later resets draw from: world, place, mobs."""
@@ -244,8 +256,8 @@ class VoxelSim(gymnasium.Env[dict[str, Any], Any]):
         reward, terminated, truncated = 0.0, self.engine.dead, False
         obs: Observation = {"image": self._render_image() if render or self._needs_image else self._image}
         info: Any = StepInfo(self.engine, self._render_frame)
-        if self._voxel_range is not None:
-            info.add_voxels(*self.engine.cells_around(*self._voxel_range))
+        if self._requests:
+            self._add_requested(info)
         for callback in self._after_step:
             obs, reward, terminated, truncated, info = callback.after_step(
                 self, obs, reward, terminated, truncated, info
@@ -256,13 +268,15 @@ class VoxelSim(gymnasium.Env[dict[str, Any], Any]):
     def _fill_row(self, action: Any, turn: bool) -> None:
         """Put an action into the tick row: directly, or by names if a callback wants to see it."""
         agent = self.action_type == "agent"
-        if self._before_step:
+        self.repeating = not turn
+        self._requests = {}
+        if self._before_step or (not agent and not _REQUESTS.isdisjoint(action)):
             named = self.action_mapper.to_env(action) if agent else dict(action)
             if not turn:
                 named["camera"] = np.zeros(2)
             for callback in self._before_step:
                 named = callback.before_step(self, named)
-            self._voxel_range = named.pop("voxels", None)  # how MineStudio's callbacks ask for voxels
+            self._requests = {name: named.pop(name) for name in _REQUESTS if name in named}
             fill_tick_row(named, self._row, self._camera)
         elif agent:
             self.action_mapper.fill_tick_row(action, self._row, self._camera)
@@ -270,6 +284,18 @@ class VoxelSim(gymnasium.Env[dict[str, Any], Any]):
             fill_tick_row(action, self._row, self._camera)
         if not turn:
             self._camera[:] = 0.0
+
+    def _add_requested(self, info: StepInfo) -> None:
+        """Put into info what the action asked for: the blocks or the mobs of a box around the player."""
+        for name, box in self._requests.items():
+            bounds = np.asarray(box).reshape(-1)
+            if bounds.size != 6 or not np.isfinite(bounds).all() or (bounds[::2] > bounds[1::2]).any():
+                raise SimulatorError(f"{name} takes [xmin, xmax, ymin, ymax, zmin, zmax]; got {box!r}.")
+            x0, x1, y0, y1, z0, z1 = bounds.tolist()
+            if name == "voxels":
+                info.add_voxels(*self.engine.cells_around(int(x0), int(x1), int(y0), int(y1), int(z0), int(z1)))
+            else:
+                info.add_mobs((x0, y0, z0), (x1, y1, z1))
 
     def execute(self, command: str) -> None:
         """Carry out a chat command. No time passes; see ``commands`` for those that are known.
@@ -305,10 +331,17 @@ class VoxelSim(gymnasium.Env[dict[str, Any], Any]):
         self._frame_view.render(self.engine, frame)
         return frame
 
-    def observe_into(self, out: Mapping[str, NDArray[np.uint8]]) -> None:
-        """Write the current observation into ``out["image"]``, uint8[h, w, 3]; rendered again only if it is out of
-        date."""
-        np.copyto(out["image"], self._render_image())
+    def observe_into(self, out: Mapping[str, NDArray[Any]]) -> None:
+        """Write the current observation into arrays, by the names of the observation space joined with ".".
+
+        The image is rendered again if it is out of date and no callback has put another in its place.
+        """
+        image = self.obs.get("image", self._image)
+        np.copyto(out["image"], self._render_image() if image is self._image else image)
+        if len(out) > 1:
+            for name, value in _leaves(self.observation_space, self.obs):
+                if name != "image":
+                    out[name][...] = value
 
     def render(self) -> NDArray[np.uint8]:  # type: ignore[override]
         """The current frame at ``render_size``: uint8[h, w, 3]."""
@@ -398,6 +431,15 @@ class VoxelSim(gymnasium.Env[dict[str, Any], Any]):
         for callback, remembered in zip(self.callbacks, state["callbacks"], strict=True):
             callback.set_state(copy.deepcopy(remembered))
         self._trace = None
+
+
+def _leaves(space: gymnasium.Space[Any], value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The parts of an observation that its space declares, with their joined names."""
+    if isinstance(space, spaces.Dict):
+        for key, inner in space.spaces.items():
+            yield from _leaves(inner, value[key], f"{name}.{key}" if name else key)
+    else:
+        yield name, value
 
 
 def _check_keywords(kwargs: Mapping[str, Any]) -> None:

@@ -159,6 +159,12 @@ def test_everything_comes_at_once_errors_first() -> None:
             "there is no callback 'RewardCallback'; did you mean 'RewardsCallback'? Correct",
             "error",
         ),
+        (
+            {"env_config.callbacks": ["JudgeReset", "Play"]},
+            "env_config.callbacks.1",
+            "Play needs the real game. Remove it, or use env_config.simulator=minecraft",
+            "error",
+        ),
         ({"env_config.id": "CartPole-v1"}, "env_config.id", "only simulator gymnasium takes an id", "error"),
         ({"rollout_config.to_send_queue_size": 9}, "rollout_config.to_send_queue_size", "has no effect", "warning"),
     ],
@@ -167,6 +173,13 @@ def test_rules_that_need_no_machine(settings: dict[str, Any], key: str, text: st
     (problem,) = problems(settings)
     assert (problem.key, problem.severity) == (key, severity)
     assert text in str(problem)
+
+
+def test_arguments_of_voxelsim_are_left_out_of_the_real_game() -> None:
+    settings = {"env_config.simulator": "minecraft", "env_config.kwargs": {"world_size": 64, "pool_size": 2}}
+    (note,) = problems(settings, own_env=True)
+    assert (note.key, note.severity) == ("env_config.kwargs", "warning")
+    assert str(note).startswith("env_config.kwargs: world_size, pool_size shape VoxelSim's worlds")
 
 
 def test_values_at_the_border_are_fine() -> None:

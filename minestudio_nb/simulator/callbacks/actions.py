@@ -1,16 +1,15 @@
-"""Callbacks that change what is done: masked actions, commands, mobs, and the start of an episode."""
+"""Callbacks that change what is done: masked actions, commands, mobs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from minestudio_nb.errors import SimulatorError
 from minestudio_nb.simulator.callbacks.base import MinecraftCallback, Observation
-from minestudio_nb.simulator.engine import WEATHERS
 from minestudio_nb.simulator.mobs import mob_kind
 from minestudio_nb.simulator.state import P_X, P_Y, P_Z
-from minestudio_nb.simulator.terrain import resolve_biome
 
 
 class MaskActionsCallback(MinecraftCallback):
@@ -23,6 +22,12 @@ class MaskActionsCallback(MinecraftCallback):
 
     def __init__(self, **action_settings: Any) -> None:
         self.action_settings = action_settings
+
+    @staticmethod
+    def create_from_conf(source: Mapping[str, Any] | str | Path) -> MaskActionsCallback | None:
+        """From ``mask_actions``, a mapping."""
+        data = MinecraftCallback.load_data_from_conf(source)
+        return MaskActionsCallback(**data["mask_actions"]) if "mask_actions" in data else None
 
     def before_step(self, sim: Any, action: dict[str, Any]) -> dict[str, Any]:
         """Overwrite the fixed parts."""
@@ -39,10 +44,20 @@ class CommandsCallback(MinecraftCallback):
     def __init__(self, commands: Sequence[str]) -> None:
         self.commands = list(commands)
 
+    @staticmethod
+    def create_from_conf(source: Mapping[str, Any] | str | Path) -> CommandsCallback | None:
+        """From ``custom_init_commands``, or else ``commands``."""
+        data = MinecraftCallback.load_data_from_conf(source)
+        commands = data.get("custom_init_commands", data.get("commands"))
+        return CommandsCallback(commands) if commands is not None else None
+
     def after_reset(self, sim: Any, obs: Observation, info: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
         """Run the commands, and look again."""
         for command in self.commands:
-            sim.execute(command)
+            try:
+                sim.execute(command)
+            except SimulatorError as error:
+                raise SimulatorError(f"CommandsCallback cannot carry out {command!r}. {error}") from error
         return sim.look_again(obs, info)
 
     def __repr__(self) -> str:
@@ -70,6 +85,12 @@ class SummonMobsCallback(MinecraftCallback):
                 )
             mob_kind(mob.get("name") or mob["mob_name"])
 
+    @staticmethod
+    def create_from_conf(source: Mapping[str, Any] | str | Path) -> SummonMobsCallback | None:
+        """From ``summon_mobs``."""
+        data = MinecraftCallback.load_data_from_conf(source)
+        return SummonMobsCallback(data["summon_mobs"]) if "summon_mobs" in data else None
+
     def after_reset(self, sim: Any, obs: Observation, info: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
         """Summon, and look again."""
         player = sim.engine.state.player
@@ -82,47 +103,3 @@ class SummonMobsCallback(MinecraftCallback):
 
     def __repr__(self) -> str:
         return f"SummonMobsCallback({self.mobs})"
-
-
-class FastResetCallback(MinecraftCallback):
-    """From the second reset on, starts in one of the given biomes, at a given time and in given weather.
-
-    In Minecraft this avoids building a world anew. Here every reset is a memory copy, so that blocks that were broken
-    are back, and the initial inventory too; what remains is the choice of biome, time and weather.
-
-    Args:
-        biomes: one is drawn for each reset.
-        random_tp_range: in Minecraft, how far apart starts are. Starts here are anywhere in the world in any case.
-        start_time: time of day in ticks.
-        start_weather: "clear", "rain" or "thunder".
-
-    Raises:
-        SimulatorError: unknown biome or weather.
-    """
-
-    def __init__(
-        self, biomes: Sequence[str], random_tp_range: int, start_time: int = 0, start_weather: str = "clear"
-    ) -> None:
-        if not biomes:
-            raise SimulatorError("FastResetCallback needs at least one biome.")
-        for biome in biomes:
-            resolve_biome(biome)
-        if start_weather not in WEATHERS:
-            raise SimulatorError(f"The weather is one of {', '.join(WEATHERS)}; got {start_weather!r}.")
-        self.biomes = list(biomes)
-        self.random_tp_range = random_tp_range
-        self.start_time = start_time
-        self.start_weather = start_weather
-
-    def before_reset(self, sim: Any, reset_flag: bool) -> bool:
-        """Reset the engine to one of the biomes, unless this is the first reset."""
-        if not sim.already_reset:
-            return reset_flag
-        biome = self.biomes[int(sim.np_random.integers(len(self.biomes)))]
-        sim.engine.reset(sim.np_random, biome)
-        sim.engine.set_time(self.start_time)
-        sim.engine.set_weather(self.start_weather)
-        return False
-
-    def __repr__(self) -> str:
-        return f"FastResetCallback(biomes={self.biomes}, random_tp_range={self.random_tp_range})"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from minestudio_nb.errors import SimulatorError
 
 if TYPE_CHECKING:
     from minestudio_nb.simulator.sim import VoxelSim
@@ -31,6 +35,37 @@ class MinecraftCallback:
 
     batch_ticks: bool = False
     needs_image: bool = False
+
+    @staticmethod
+    def load_data_from_conf(source: Mapping[str, Any] | str | Path) -> dict[str, Any]:
+        """The settings in a YAML file, or a copy of those in a mapping.
+
+        Raises:
+            SimulatorError: there is no such file, or it holds no mapping.
+        """
+        if isinstance(source, Mapping):
+            return dict(source)
+        import yaml
+
+        path = Path(source)
+        if not path.is_file():
+            raise SimulatorError(f"There is no file {path}; give the path of a YAML file, or a mapping.")
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise SimulatorError(f"{path} holds {type(data).__name__}; a task file is a mapping of settings.")
+        return data
+
+    @staticmethod
+    def create_from_conf(source: Mapping[str, Any] | str | Path) -> MinecraftCallback | None:
+        """A callback from a task file or its contents; None if it says nothing about this kind of callback."""
+        return None
+
+    def attach(self, sim: VoxelSim) -> None:
+        """Once, when a simulation has taken this callback: look whether it can work there, declare observations.
+
+        Raises:
+            SimulatorError: it cannot.
+        """
 
     def before_reset(self, sim: VoxelSim, reset_flag: bool) -> bool:
         """Before a reset; return False if this callback has brought the simulation to a new start itself."""
@@ -77,3 +112,8 @@ class MinecraftCallback:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+def overriding(callbacks: Sequence[MinecraftCallback], hook: str) -> list[MinecraftCallback]:
+    """The callbacks that do something at a hook."""
+    return [c for c in callbacks if getattr(type(c), hook) is not getattr(MinecraftCallback, hook)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -43,6 +44,12 @@ class RewardsCallback(MinecraftCallback):
         self.batch_ticks = all(entry["event"] in _SINGLE_EVENTS for entry in self.reward_cfg)
         self.reward_memory: dict[str, int] = {}
         self._seen = [0] * len(self.reward_cfg)
+
+    @staticmethod
+    def create_from_conf(source: Mapping[str, Any] | str | Path) -> RewardsCallback | None:
+        """From ``reward_cfg``."""
+        data = MinecraftCallback.load_data_from_conf(source)
+        return RewardsCallback(data["reward_cfg"]) if "reward_cfg" in data else None
 
     def _count(self, sim: Any) -> list[int]:
         stats = sim.engine.state.stats
@@ -98,6 +105,12 @@ class JudgeResetCallback(MinecraftCallback):
             raise SimulatorError(f"time_limit must be at least 1 step; got {time_limit}.")
         self.time_limit = int(time_limit)
         self.time_step = 0
+
+    @staticmethod
+    def create_from_conf(source: Mapping[str, Any] | str | Path) -> JudgeResetCallback | None:
+        """From ``time_limit``."""
+        data = MinecraftCallback.load_data_from_conf(source)
+        return JudgeResetCallback(data["time_limit"]) if "time_limit" in data else None
 
     def after_reset(self, sim: Any, obs: Observation, info: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
         """Start counting."""
