@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from minestudio_nb.config.fields import Problem
-from minestudio_nb.config.minestudio_compat import CALLBACK_NAMES, REAL_GAME_CALLBACKS
+from minestudio_nb.config.minestudio_compat import CALLBACK_NAMES, REAL_GAME_CALLBACKS, VOXEL_ARGUMENTS
 from minestudio_nb.config.resources import Resources
 from minestudio_nb.config.schema import EnvConfig, OnlineConfig, field_specs, parse_config
-from minestudio_nb.config.world_section import VOXEL_ARGUMENTS
 from minestudio_nb.contracts.fields import nearest_hint
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.errors import ConfigError

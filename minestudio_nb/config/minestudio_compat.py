@@ -57,6 +57,9 @@ CALLBACK_NAMES = (
 )
 """What ``minestudio.simulator.callbacks`` of MineStudio 1.1.6 exports; another name there is a misspelling."""
 
+VOXEL_ARGUMENTS = ("world_seed", "world_size", "pool_size", "fall_damage", "unknown_commands")
+"""Entries of ``env_config.kwargs`` that VoxelSim takes and the real game has no use for."""
+
 REAL_GAME_CALLBACKS = ("DemonstrationCallback", "PlayCallback", "PlaySegmentCallback", "PointCallback")
 """Those that VoxelSim has not: they can be imported and subclassed there, and are refused when made."""
 

@@ -7,10 +7,7 @@ from typing import Any
 
 from minestudio_nb.config.fields import Section, setting
 
-__all__ = ["VOXEL_ARGUMENTS", "EnvConfig", "LoggerConfig", "PolicyConfig"]
-
-VOXEL_ARGUMENTS = ("world_seed", "world_size", "pool_size", "fall_damage", "unknown_commands")
-"""Arguments in ``env_config.kwargs`` that VoxelSim takes and real Minecraft has no use for."""
+__all__ = ["EnvConfig", "LoggerConfig", "PolicyConfig"]
 
 ENVIRONMENTS_ARE_BUILT_WITH_IT = "Environments are built with it; start a new session to change it."
 POLICY_IS_BUILT_WITH_IT = "The policy's weights have the shape that it gives; start a new session to change it."

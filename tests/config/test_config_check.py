@@ -176,8 +176,8 @@ def test_rules_that_need_no_machine(settings: dict[str, Any], key: str, text: st
 
 
 def test_arguments_of_voxelsim_are_left_out_of_the_real_game() -> None:
-    settings = {"env_config.simulator": "minecraft", "env_config.kwargs": {"world_size": 64, "pool_size": 2}}
-    (note,) = problems(settings, own_env=True)
+    settings = {"env_config.kwargs": {"world_size": 64, "pool_size": 2}, "env_config.python": "python"}
+    (note,) = problems({**settings, "env_config.simulator": "minecraft"}, own_env=True)
     assert (note.key, note.severity) == ("env_config.kwargs", "warning")
     assert str(note).startswith("env_config.kwargs: world_size, pool_size shape VoxelSim's worlds")
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from minestudio_nb.config.minestudio_compat import VOXEL_ARGUMENTS
 from minestudio_nb.contracts.fields import nearest_hint
 from minestudio_nb.errors import ConfigError
 
-__all__ = ["VOXEL_ONLY", "minecraft_biome", "resolve_callback", "simulator_arguments"]
-
-VOXEL_ONLY: Final = ("world_seed", "pool_size", "world_size", "fall_damage")
-"""Entries of ``env_config.kwargs`` that VoxelSim takes and the real game has no use for."""
+__all__ = ["minecraft_biome", "resolve_callback", "simulator_arguments"]
 
 _BIOMES: Final = {"dense_forest": "dark_forest", "meadow": "sunflower_plains"}
 """VoxelSim's biomes that Minecraft 1.16 does not know, and what looks most like them there."""
@@ -50,7 +48,7 @@ def simulator_arguments(env_config: Mapping[str, Any], seed: int) -> dict[str, A
         arguments["inventory"] = {int(slot): dict(item) for slot, item in env_config["inventory"].items()}
     if env_config.get("biome"):
         arguments["preferred_spawn_biome"] = minecraft_biome(env_config["biome"])
-    extra = {key: value for key, value in (env_config.get("kwargs") or {}).items() if key not in VOXEL_ONLY}
+    extra = {key: value for key, value in (env_config.get("kwargs") or {}).items() if key not in VOXEL_ARGUMENTS}
     return {"seed": seed, **arguments, **extra}
 
 

@@ -15,9 +15,10 @@ from minestudio.simulator.entry import CameraConfig
 from minestudio.simulator.entry import MinecraftSim as Original
 from minestudio.simulator.minerl.herobraine.hero import handlers, mc
 
+from minestudio_nb.config.minestudio_compat import VOXEL_ARGUMENTS
 from minestudio_nb.contracts.fields import nearest_hint
 from minestudio_nb.environments.minecraft.launch import need_engine, take_over
-from minestudio_nb.environments.minecraft.settings import VOXEL_ONLY, resolve_callback, simulator_arguments
+from minestudio_nb.environments.minecraft.settings import resolve_callback, simulator_arguments
 from minestudio_nb.environments.minecraft.turns import turn
 from minestudio_nb.errors import ConfigError, EnvCrashError, EnvError
 from minestudio_nb.wrappers import wrap
@@ -259,6 +260,6 @@ def _obey_drop(env: Any) -> None:
 
 def _refuse_unknown(kwargs: Mapping[str, Any]) -> None:
     for name in kwargs:
-        if name not in VOXEL_ONLY:
+        if name not in VOXEL_ARGUMENTS:
             known = MinecraftSim.__init__.__code__.co_varnames[1:11]
             raise ConfigError(f"MinecraftSim has no argument {name!r}{nearest_hint(name, known)}")
