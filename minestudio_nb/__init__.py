@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minestudio_nb.config import load_config, plan
+    from minestudio_nb.contracts.demonstrations import load_demonstration
     from minestudio_nb.doctor import doctor
+    from minestudio_nb.playing import play
     from minestudio_nb.session import OnlineSession
 
 __version__ = "0.1.0"
@@ -19,10 +21,12 @@ _EXPORTS = {
     "OnlineSession": "minestudio_nb.session",
     "doctor": "minestudio_nb.doctor",
     "load_config": "minestudio_nb.config",
+    "load_demonstration": "minestudio_nb.contracts.demonstrations",
     "plan": "minestudio_nb.config",
+    "play": "minestudio_nb.playing",
 }
 
-__all__ = ["OnlineSession", "__version__", "doctor", "load_config", "plan"]
+__all__ = ["OnlineSession", "__version__", "doctor", "load_config", "load_demonstration", "plan", "play"]
 
 
 def __getattr__(name: str) -> Any:

@@ -66,11 +66,11 @@ _TICK_COLUMN: Final = {
     "inventory": TICK_INVENTORY,
 }  # fmt: skip
 _HOTBAR_SLOT: Final = {name: slot for slot, name in enumerate(HOTBAR_BUTTONS, 1)}
-# Order of the keys in an env action that comes from an agent action.
-_FACTORED_BUTTONS: Final = (
+FACTORED_BUTTONS: Final = (
     "attack", "back", "forward", "jump", "left", "right", "sneak", "sprint", "use", "drop", "inventory",
     *HOTBAR_BUTTONS,
 )  # fmt: skip
+"""Order of the buttons in an env action that comes from an agent action or a tick row."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +199,16 @@ def fill_tick_row(action: Mapping[str, Any], row: NDArray[np.int32], camera: NDA
             raise SimulatorError(f"An env action has the keys {', '.join(ENV_BUTTONS)}, drop and camera; got {key!r}.")
 
 
+def env_action_of_row(row: NDArray[Any], camera: NDArray[np.float64]) -> dict[str, Any]:
+    """The env action of a tick row: the 20 ``FACTORED_BUTTONS`` as ints and camera float64[2] in degrees."""
+    result: dict[str, Any] = {}
+    for name in FACTORED_BUTTONS:
+        slot = _HOTBAR_SLOT.get(name)
+        result[name] = int(row[TICK_HOTBAR] == slot if slot is not None else row[_TICK_COLUMN[name]] != 0)
+    result["camera"] = camera.copy()
+    return result
+
+
 def _camera_degrees(value: Any) -> tuple[float, float]:
     """Pitch and yaw out of whatever shape a caller sends: [p, y], [[p, y]] or an array."""
     if isinstance(value, (list, tuple)) and len(value) == 2 and not isinstance(value[0], (list, tuple, np.ndarray)):
@@ -278,14 +288,7 @@ class ActionMapper:
             SimulatorError: a number is out of range.
         """
         buttons, pointing = self._indices(action)
-        row = _BUTTON_ROWS[buttons]
-        result: dict[str, Any] = {}
-        for name in _FACTORED_BUTTONS:
-            slot = _HOTBAR_SLOT.get(name)
-            pressed = row[TICK_HOTBAR] == slot if slot is not None else row[_TICK_COLUMN[name]] != 0
-            result[name] = int(pressed)
-        result["camera"] = self._degrees[pointing].copy() if _CAMERA_ON[buttons] else np.zeros(2)
-        return result
+        return env_action_of_row(_BUTTON_ROWS[buttons], self._degrees[pointing] if _CAMERA_ON[buttons] else np.zeros(2))
 
     def from_env(self, action: Mapping[str, Any]) -> dict[str, NDArray[np.int64]]:
         """The agent action nearest to an env action, as arrays of shape (1,).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import gymnasium
 import numpy as np
@@ -28,6 +28,9 @@ from minestudio_nb.simulator.info import StepInfo, event_row, object_column
 from minestudio_nb.simulator.replay import EpisodeTrace
 from minestudio_nb.simulator.state import P_PITCH
 from minestudio_nb.simulator.view import View
+
+if TYPE_CHECKING:
+    from minestudio_nb.playing import Player
 
 _REQUESTS: Final = frozenset(("voxels", "mobs"))
 """Parts of an env action that press nothing, but ask for an entry of info: MineStudio's way."""
@@ -383,6 +386,15 @@ class VoxelSim(gymnasium.Env[dict[str, Any], Any]):
             callback.before_close(self)
         for callback in self.callbacks:
             callback.after_close(self)
+
+    def play(self, **options: Any) -> Player:
+        """Play by hand in a notebook: see ``minestudio_nb.play``, which takes the same options.
+
+        Widgets belong to a layer above, so the package is asked for its public name, and only when somebody plays.
+        """
+        import minestudio_nb
+
+        return minestudio_nb.play(self, **options)
 
     def start_trace(self) -> None:
         """Record from this moment on, until ``finish_trace``; best called right after a reset.

@@ -1,0 +1,240 @@
+"""A real JupyterLab in a real Chromium, for tests of widgets. ::
+
+    with lab(tmp_path) as server, open_notebook(server, ["import minestudio_nb as ms", "ms.play('hunt')"]) as notebook:
+        notebook.run(0)
+        notebook.run(1)
+        notebook.page.locator(".msnb-play canvas").click()
+        assert notebook.errors() == []
+
+Everything has a deadline, the server lives in a directory and on a port of its own, and nothing is left running.
+``chromium()`` says which browser; without one, ``needs_browser`` skips a test, or fails it with MSNB_REQUIRE_BROWSER=1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+START_SECONDS = 120.0
+CELL_SECONDS = 120.0
+_FLAGS = (
+    "--no-sandbox",  # Chromium refuses its sandbox to root
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--force-color-profile=srgb",
+    "--font-render-hinting=none",
+)
+# The execution indicator says "idle" before there is a kernel, so the session is asked.
+_KERNEL_READY = """() => {
+  const widget = window.jupyterapp?.shell.currentWidget, context = widget?.sessionContext;
+  return Boolean(context?.isReady && context.session?.kernel?.connectionStatus === 'connected'
+    && context.session.kernel.status === 'idle');
+}"""
+_RUN_CELL = """async (index) => {
+  const panel = window.jupyterapp.shell.currentWidget;
+  panel.content.activeCellIndex = index;
+  panel.content.deselectAll();
+  window.msnbRun = 'running';
+  window.jupyterapp.commands.execute('notebook:run-cell').then(
+    () => { window.msnbRun = 'done'; }, (error) => { window.msnbRun = 'failed: ' + error; });
+}"""
+_OUTPUTS = "(index) => window.jupyterapp.shell.currentWidget.content.widgets[index].model.outputs.toJSON()"
+
+
+def chromium() -> str | None:
+    """Path of the browser: ``CHROMIUM``, or what is on PATH."""
+    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def needs_browser() -> None:
+    """Skips the running test with the reason where there is no Chromium; fails it if one is required."""
+    if chromium() is None:
+        reason = "there is no Chromium; apt-get install chromium, or set CHROMIUM"
+        if os.environ.get("MSNB_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"MSNB_REQUIRE_BROWSER=1, but {reason}")
+        pytest.skip(reason)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A JupyterLab that runs."""
+
+    url: str
+    token: str
+    root: Path
+
+
+@dataclass
+class Notebook:
+    """A notebook that is open in a page."""
+
+    page: Page
+    folder: Path
+    """Where the notebook lies, and where its kernel works."""
+    console: list[str] = field(default_factory=list)
+    """Errors that the page wrote to its console, and exceptions in it."""
+
+    def run(self, index: int, seconds: float = CELL_SECONDS) -> list[dict[str, Any]]:
+        """Runs one cell, waits until it is done, and returns its outputs; AssertionError when it raised."""
+        self.start(index)
+        return self.finish(index, seconds)
+
+    def start(self, index: int) -> None:
+        """Begins to run one cell."""
+        self.page.evaluate(_RUN_CELL, index)
+
+    def finish(self, index: int, seconds: float = CELL_SECONDS) -> list[dict[str, Any]]:
+        """Waits for the cell that was started, and returns its outputs; AssertionError when it raised."""
+        self.page.wait_for_function("() => window.msnbRun !== 'running'", timeout=seconds * 1000)
+        outputs: list[dict[str, Any]] = self.page.evaluate(_OUTPUTS, index)
+        for output in outputs:
+            if output["output_type"] == "error":
+                raise AssertionError(f"cell {index}: {output['ename']}: {output['evalue']}")
+        assert self.page.evaluate("() => window.msnbRun") == "done"
+        return outputs
+
+    def text(self, index: int, seconds: float = CELL_SECONDS) -> str:
+        """Runs one cell and returns what it printed."""
+        outputs = self.run(index, seconds)
+        return "".join(output["text"] for output in outputs if output["output_type"] == "stream")
+
+    def wait(self, condition: str, argument: Any = None, seconds: float = 20.0) -> None:
+        """Until a JavaScript function of the argument is true."""
+        self.page.wait_for_function(condition, arg=argument, timeout=seconds * 1000)
+
+    def cells(self) -> int:
+        """How many cells the notebook has."""
+        count: int = self.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.widgets.length")
+        return count
+
+    def errors(self) -> list[str]:
+        """What went wrong in the page; JupyterLab's own complaints about what a test server lacks are left out."""
+        return [text for text in self.console if not any(part in text for part in _NOT_OURS)]
+
+
+_NOT_OURS = ("Failed to load resource", "ResizeObserver loop", "/lsp/", "favicon")
+
+
+@contextlib.contextmanager
+def lab(root: Path, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A JupyterLab whose files, settings and kernels live below ``root``; RuntimeError when it does not come up."""
+    root = root.resolve()
+    work = root / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    settings = root / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True, exist_ok=True)
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps({"fetchNews": "false"}))
+    token, port = secrets.token_hex(16), _free_port()
+    folders = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "IPYTHONDIR": "ipython",
+    }
+    own = {name: str(root / folder) for name, folder in folders.items()}
+    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
+    command += [f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
+    command += [f"--ServerApp.root_dir={work}", "--ServerApp.terminals_enabled=False"]
+    command += ["--LabApp.expose_app_in_browser=True", "--LabApp.news_url="]
+    log_path = root / "server.log"
+    with open(log_path, "wb") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **own, **(environment or {})},
+            cwd=work,
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait_for_server(url, token, process, log_path)
+            yield Server(url, token, work)
+        finally:
+            process.terminate()  # the server ends its kernels
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_for_server(url: str, token: str, process: subprocess.Popen[bytes], log_path: Path) -> None:
+    deadline, pause = time.monotonic() + START_SECONDS, threading.Event()
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"{url}/api/status?token={token}", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            pause.wait(0.1)
+    raise RuntimeError(f"JupyterLab did not start. Its log:\n{log_path.read_text(errors='replace')[-3000:]}")
+
+
+@contextlib.contextmanager
+def open_notebook(
+    server: Server,
+    cells: Sequence[str],
+    name: str = "test.ipynb",
+    *,
+    dark: bool = False,
+    size: tuple[int, int] = (1200, 900),
+) -> Iterator[Notebook]:
+    """Writes a notebook of code cells and opens it in a Chromium of its own; its kernel is ready."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, server.root / name)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), headless=True, args=list(_FLAGS))
+        try:
+            context = browser.new_context(
+                viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light"
+            )
+            page = context.new_page()
+            opened = Notebook(page, server.root)
+            page.on("console", lambda m: opened.console.append(m.text) if m.type == "error" else None)
+            page.on("pageerror", lambda error: opened.console.append(f"exception: {error}"))
+            page.goto(f"{server.url}/lab/tree/{name}?token={server.token}", wait_until="domcontentloaded")
+            milliseconds = START_SECONDS * 1000
+            page.wait_for_selector("#jupyterlab-splash", state="detached", timeout=milliseconds)
+            page.wait_for_function(_KERNEL_READY, timeout=milliseconds)
+            if dark:
+                change = "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
+                page.evaluate(change)
+                page.wait_for_selector("body[data-jp-theme-light='false']", timeout=milliseconds)
+            yield opened
+        finally:
+            browser.close()
