@@ -8,7 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from minestudio_nb.config.fields import Problem
-from minestudio_nb.config.minestudio_compat import CALLBACK_NAMES, REAL_GAME_CALLBACKS, VOXEL_ARGUMENTS
+from minestudio_nb.config.minestudio_compat import (
+    CALLBACK_NAMES,
+    OWN_CALLBACK_NAMES,
+    REAL_GAME_CALLBACKS,
+    VOXEL_ARGUMENTS,
+)
 from minestudio_nb.config.resources import Resources
 from minestudio_nb.config.schema import EnvConfig, OnlineConfig, field_specs, parse_config
 from minestudio_nb.contracts.fields import nearest_hint
@@ -217,10 +222,11 @@ def _parts_of_the_world(config: OnlineConfig) -> Iterator[Problem]:
             text = f"{', '.join(given)} say how a Minecraft world is built, which a Gymnasium environment is not"
             yield Problem("env_config", text, "Remove them, they have no effect.", "warning")
         return
+    known = (*CALLBACK_NAMES, *OWN_CALLBACK_NAMES)
     for index, callback in enumerate(env.callbacks):
         name = callback["name"]
-        if not {name, f"{name}Callback"} & set(CALLBACK_NAMES):
-            text = f"there is no callback {name!r}{nearest_hint(name, CALLBACK_NAMES)}"
+        if not {name, f"{name}Callback"} & set(known):
+            text = f"there is no callback {name!r}{nearest_hint(name, known)}"
             yield Problem(f"env_config.callbacks.{index}", text, "Correct the name.")
 
 
@@ -233,6 +239,11 @@ def _parts_of_one_world_only(config: OnlineConfig) -> Iterator[Problem]:
             yield Problem(
                 "env_config.kwargs", text, "They are left out; remove them to be rid of this note.", "warning"
             )
+        for index, callback in enumerate(env.callbacks):
+            if {callback["name"], f"{callback['name']}Callback"} & set(OWN_CALLBACK_NAMES):
+                text = f"{callback['name']} is VoxelSim's own"
+                fix = "Let a CommandsCallback do what it does, or use env_config.simulator=voxel."
+                yield Problem(f"env_config.callbacks.{index}", text, fix)
     elif env.simulator == "voxel":
         for index, callback in enumerate(env.callbacks):
             if {callback["name"], f"{callback['name']}Callback"} & set(REAL_GAME_CALLBACKS):

@@ -27,7 +27,15 @@ from typing import Any
 from minestudio_nb.contracts.fields import nearest_hint
 from minestudio_nb.errors import ConfigError
 
-__all__ = ["CALLBACK_NAMES", "TARGETS", "execute_module", "imports_minestudio", "placeholder", "registered"]
+__all__ = [
+    "CALLBACK_NAMES",
+    "OWN_CALLBACK_NAMES",
+    "TARGETS",
+    "execute_module",
+    "imports_minestudio",
+    "placeholder",
+    "registered",
+]
 
 ROOT = "minestudio"
 CALLBACKS = "minestudio.simulator.callbacks"
@@ -56,6 +64,8 @@ CALLBACK_NAMES = (
     "load_callbacks_from_config",
 )
 """What ``minestudio.simulator.callbacks`` of MineStudio 1.1.6 exports; another name there is a misspelling."""
+OWN_CALLBACK_NAMES = ("PortalFrameCallback",)
+"""What VoxelSim has beside them; no module of MineStudio's can import these."""
 
 VOXEL_ARGUMENTS = ("world_seed", "world_size", "pool_size", "fall_damage", "unknown_commands")
 """Entries of ``env_config.kwargs`` that VoxelSim takes and the real game has no use for."""

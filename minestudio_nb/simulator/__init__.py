@@ -11,6 +11,16 @@ use_cache()  # before any kernel is defined
 from minestudio_nb.simulator.actions import CameraConfig
 from minestudio_nb.simulator.replay import EpisodeTrace, render_trace
 from minestudio_nb.simulator.sim import VoxelSim
-from minestudio_nb.simulator.tasks import build_env, make_chop, make_hunt
+from minestudio_nb.simulator.tasks import build_env, make_chop, make_hunt, make_task, task_config
 
-__all__ = ["CameraConfig", "EpisodeTrace", "VoxelSim", "build_env", "make_chop", "make_hunt", "render_trace"]
+__all__ = [
+    "CameraConfig",
+    "EpisodeTrace",
+    "VoxelSim",
+    "build_env",
+    "make_chop",
+    "make_hunt",
+    "make_task",
+    "render_trace",
+    "task_config",
+]

@@ -1,13 +1,13 @@
-"""Environments from configurations, and the two learning tasks.
+"""Environments from configurations, and the shipped tasks.
 
 A task is nothing but an ``env_config``: a mapping that a YAML file can hold. ``build_env`` makes the environment of
-one.
+one; the shipped ones are in ``configs/task``, and ``docs/tasks.md`` describes them.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import gymnasium
@@ -29,19 +29,6 @@ _ARGUMENTS: Final = {
 }
 # Keys that others read: who builds the environment, and where.
 _PASSED_OVER: Final = ("simulator", "id", "task", "python")
-
-SIMPLE_ACTIONS: Final[tuple[dict[str, Any], ...]] = (
-    {"forward": 1},
-    {"forward": 1, "jump": 1},
-    {"camera": [0.0, -15.0]},
-    {"camera": [0.0, 15.0]},
-    {"camera": [-12.0, 0.0]},
-    {"camera": [12.0, 0.0]},
-    {"attack": 1},
-    {"forward": 1, "attack": 1},
-    {"back": 1},
-)
-"""Nine actions with which a small network learns to chop and to hunt within minutes."""
 
 
 def build_env(env_config: Mapping[str, Any], seed: int = 0, held_out: bool = False) -> gymnasium.Env[Any, Any]:
@@ -73,72 +60,52 @@ def build_env(env_config: Mapping[str, Any], seed: int = 0, held_out: bool = Fal
     return env
 
 
-def _simple_task(
-    task: str, biome: str, tool: str, callbacks: list[dict[str, Any]], ticks: int, frame_skip: int, size: int
+def task_config(
+    name: str, ticks: int | None = None, frame_skip: int | None = None, size: int | None = None
 ) -> dict[str, Any]:
-    """What both tasks share: the view, the actions, the time limit."""
-    return {
-        "simulator": "voxel",
-        "task": task,
-        "action_type": "env",
-        "obs_size": [size, size],
-        "biome": biome,
-        "inventory": {"0": {"type": tool, "quantity": 1}},
-        "callbacks": [*callbacks, {"name": "JudgeResetCallback", "args": {"time_limit": ticks}}],
-        "wrappers": [
-            {"name": "PitchClamp", "args": {"low": -50.0, "high": 60.0}},
-            {"name": "FrameSkip", "args": {"k": frame_skip}},
-            {"name": "ActionSubset", "args": {"actions": [dict(action) for action in SIMPLE_ACTIONS]}},
-        ],
-        "kwargs": {"world_size": 64, "pool_size": 8},
-    }
-
-
-def chop_config(ticks: int = 400, frame_skip: int = 4, size: int = 64) -> dict[str, Any]:
-    """The ``env_config`` of chopping trees: a dense forest, a diamond axe, 1 reward for each log.
+    """The ``env_config`` of a shipped task, as in ``configs/task``.
 
     Args:
-        ticks: length of an episode.
-        frame_skip: ticks per decision.
-        size: width and height of the observation.
+        name: such as "chop_tree" or "hunt".
+        ticks: another length of an episode.
+        frame_skip: another number of ticks per decision.
+        size: another width and height of the observation.
+
+    Raises:
+        SimulatorError: there is no such task.
     """
-    reward = {
-        "event": "mine_block",
-        "objects": ["oak_log", "birch_log", "spruce_log"],
-        "reward": 1.0,
-        "identity": "chop_tree",
-        "max_reward_times": 100,
-    }
-    callbacks = [{"name": "RewardsCallback", "args": {"reward_cfg": [reward]}}]
-    return _simple_task("chop_tree", "dense_forest", "diamond_axe", callbacks, ticks, frame_skip, size)
+    import yaml
+
+    from minestudio_nb.config.compose import library_dir
+
+    folder = library_dir() / "task"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:
+        raise SimulatorError(f"There is no task {name!r}; shipped are {', '.join(known)}.")
+    config: dict[str, Any] = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))["env_config"]
+    _set_argument(config.get("callbacks", ()), "JudgeResetCallback", "time_limit", ticks)
+    _set_argument(config.get("wrappers", ()), "FrameSkip", "k", frame_skip)
+    if size is not None:
+        config["obs_size"] = [size, size]
+    return config
 
 
-def hunt_config(ticks: int = 400, frame_skip: int = 4, size: int = 64) -> dict[str, Any]:
-    """The ``env_config`` of hunting: sixteen animals within eight blocks, a diamond sword, 1 reward for each kill."""
-    near = [-5, 5]
-    mobs = [
-        {"name": name, "number": number, "range_x": near, "range_z": near}
-        for name, number in (("cow", 6), ("sheep", 5), ("pig", 5))
-    ]
-    reward = {
-        "event": "kill_entity",
-        "objects": ["cow", "sheep", "pig"],
-        "reward": 1.0,
-        "identity": "hunt",
-        "max_reward_times": 100,
-    }
-    callbacks = [
-        {"name": "SummonMobsCallback", "args": {"mobs": mobs}},
-        {"name": "RewardsCallback", "args": {"reward_cfg": [reward]}},
-    ]
-    return _simple_task("hunt", "meadow", "diamond_sword", callbacks, ticks, frame_skip, size)
+def _set_argument(specs: Iterable[dict[str, Any]], name: str, argument: str, value: int | None) -> None:
+    for spec in specs:
+        if value is not None and spec["name"] == name:
+            spec["args"][argument] = value
+
+
+def make_task(name: str, seed: int = 0, held_out: bool = False, **options: Any) -> gymnasium.Env[Any, Any]:
+    """The environment of a shipped task; options are those of ``task_config``."""
+    return build_env(task_config(name, **options), seed, held_out)
 
 
 def make_chop(seed: int = 0, held_out: bool = False, **options: Any) -> gymnasium.Env[Any, Any]:
-    """The chopping task; options are those of ``chop_config``."""
-    return build_env(chop_config(**options), seed, held_out)
+    """Chopping trees in a dense forest with a diamond axe; options are those of ``task_config``."""
+    return make_task("chop_tree", seed, held_out, **options)
 
 
 def make_hunt(seed: int = 0, held_out: bool = False, **options: Any) -> gymnasium.Env[Any, Any]:
-    """The hunting task; options are those of ``hunt_config``."""
-    return build_env(hunt_config(**options), seed, held_out)
+    """Hunting sixteen animals with a diamond sword; options are those of ``task_config``."""
+    return make_task("hunt", seed, held_out, **options)

@@ -344,7 +344,7 @@ def test_saved_notebook_functions_are_asked_for(elsewhere: Path) -> None:
     assert build_generator(again.env) == "mine"
 
 
-@pytest.mark.parametrize("name", ["cartpole", "chop_tree", "hunt", "gate_kl"])
+@pytest.mark.parametrize("name", ["cartpole", "chop_tree", "place_frame", "gate_kl"])
 def test_saved_shipped_configuration_loads_again(elsewhere: Path, name: str) -> None:
     first = load_config(name)
     again = load_config(save(first, elsewhere / "runs/r1"))

@@ -15,7 +15,7 @@ NAMES = sorted(path.stem for path in library_dir().glob("*.yaml"))
 
 
 def test_what_is_shipped() -> None:
-    assert NAMES == ["cartpole", "chop_tree", "gate_kl", "hunt"]
+    assert NAMES == ["cartpole", "chop_tree", "gate_kl", "hunt", "mine_stone", "place_frame"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -41,12 +41,14 @@ def test_each_builds_its_environment(name: str) -> None:
     env.close()
 
 
-@pytest.mark.parametrize("task", ["chop", "hunt"])
-def test_tasks_are_the_simulators(task: str) -> None:
-    from minestudio_nb.simulator import tasks
+@pytest.mark.parametrize("name", sorted({path.stem for path in (library_dir() / "task").glob("*.yaml")} & set(NAMES)))
+def test_tasks_are_the_simulators(name: str) -> None:
+    from minestudio_nb.simulator import task_config
 
-    made = getattr(tasks, f"{task}_config")()
-    shipped = load_config({"chop": "chop_tree", "hunt": "hunt"}[task]).config.to_dict()["env_config"]
+    made = task_config(name)
+    for spec in made["callbacks"]:
+        spec.setdefault("args", {})
+    shipped = load_config(name).config.to_dict()["env_config"]
     assert {key: shipped[key] for key in made} == made
 
 

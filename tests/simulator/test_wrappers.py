@@ -1,22 +1,17 @@
-"""Wrappers and tasks: what they change, and that skipped frames cost no rendering."""
+"""Wrappers: what they change, and that skipped frames cost no rendering."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
-from omegaconf import OmegaConf
 
 from minestudio_nb.errors import SimulatorError
-from minestudio_nb.simulator import VoxelSim, build_env, make_chop, make_hunt
-from minestudio_nb.simulator.blocks import block_id
+from minestudio_nb.simulator import VoxelSim, build_env, make_chop
 from minestudio_nb.simulator.callbacks import JudgeResetCallback, MinecraftCallback, RewardsCallback
-from minestudio_nb.simulator.state import M_KIND, P_PITCH, P_YAW, S_TICK
-from minestudio_nb.simulator.tasks import SIMPLE_ACTIONS, chop_config, hunt_config
+from minestudio_nb.simulator.state import P_PITCH, P_YAW, S_TICK
 from minestudio_nb.wrappers import ActionSubset, FrameSkip, PitchClamp, wrap
 
 
@@ -146,54 +141,6 @@ def test_wrong_wrappers_are_refused() -> None:
         wrap(make(), {"name": "FrameSkip", "args": {"skip": 2}})
 
 
-@pytest.mark.filterwarnings("ignore:.*different from the unwrapped.*:UserWarning")
-@pytest.mark.parametrize("make_task", [make_chop, make_hunt])
-def test_tasks_are_environments_of_a_hundred_decisions(make_task: Any) -> None:
-    env = make_task(seed=1)
-    check_env(env, skip_render_check=True)
-    assert env.action_space.n == len(SIMPLE_ACTIONS) == 9
-    assert env.observation_space["image"].shape == (64, 64, 3)
-    for _ in range(2):
-        env.reset()
-        for decision in range(1, 101):
-            *_, terminated, truncated, _ = env.step(decision % 9)
-            if terminated or truncated:
-                break
-        assert (decision, truncated) == (100, True)
-
-
-def test_hunt_begins_with_sixteen_animals_and_a_sword() -> None:
-    env = make_hunt(seed=2)
-    _, info = env.reset()
-    state = env.unwrapped.engine.state
-    assert (state.mobs[:, M_KIND] >= 0).sum() == 16
-    assert info["equipped_items"]["mainhand"]["type"] == "diamond_sword"
-
-
-def test_a_scripted_player_chops_a_log_for_one_reward() -> None:
-    env = make_chop(seed=3)
-    env.reset(seed=0)
-    sim = env.unwrapped
-    state = sim.engine.state
-    state.player[[P_YAW, P_PITCH]] = 0.0
-    x, y, z = (int(v) for v in np.floor(state.player[:3]))
-    for height in (0, 1, 2):
-        for step in (1, 2):
-            state.world.set(x, y + height, z + step, block_id("air"))
-    state.world.set(x, y + 1, z + 2, block_id("oak_log"))
-    attack = SIMPLE_ACTIONS.index({"attack": 1})
-    rewards = [env.step(attack)[1] for _ in range(3)]
-    assert rewards == [0.0, 1.0, 0.0], "eight ticks of a diamond axe are two decisions"
-    assert sim.count("mine_block", "oak_log") == 1
-
-
-def test_seeds_lead_to_different_worlds_and_held_out_ones_are_apart() -> None:
-    worlds = [make_chop(seed=s, held_out=h).unwrapped.engine.choice.seed for s in range(3) for h in (False, True)]
-    assert len(set(worlds)) == 6
-    first, second = make_chop(seed=4), make_chop(seed=4)
-    np.testing.assert_array_equal(first.reset()[0]["image"], second.reset()[0]["image"])
-
-
 def test_a_config_is_all_that_an_environment_needs() -> None:
     config = {
         "simulator": "voxel", "task": "stroll", "action_type": "agent", "obs_size": [20, 16], "biome": "plains",
@@ -208,31 +155,6 @@ def test_a_config_is_all_that_an_environment_needs() -> None:
         build_env({**config, "callback": []})
     with pytest.raises(SimulatorError, match="'world_size'"):
         build_env({**config, "kwargs": {"worldsize": 32}})
-    assert chop_config(ticks=40)["callbacks"][-1]["args"] == {"time_limit": 40}
-
-
-TASKS = Path(__file__).parents[2] / "configs" / "task"
-
-
-@pytest.mark.parametrize(("name", "config"), [("chop_tree", chop_config()), ("hunt", hunt_config())])
-def test_the_shipped_configurations_are_the_same_tasks(name: str, config: dict[str, Any]) -> None:
-    shipped = OmegaConf.to_container(OmegaConf.load(TASKS / f"{name}.yaml"))
-    assert {"simulator": "voxel", **shipped["env_config"]} == config
-
-
-def test_the_shipped_gate_task_plays() -> None:
-    shipped = OmegaConf.to_container(OmegaConf.load(TASKS / "gate.yaml"))
-    env = build_env({**shipped["env_config"], "kwargs": {"world_size": 32}})
-    for _ in range(2):
-        _, info = env.reset()
-        assert info["inventory"][0]["type"] == "diamond_pickaxe"
-        assert info["inventory"][40] == {"type": "obsidian", "quantity": 64}
-    env.unwrapped.engine.state.player[P_PITCH] = 50.0
-    env.step({"buttons": 0, "camera": 60})
-    _, reward, _, _, info = env.step({"buttons": 16, "camera": 60})
-    assert info["use_item"] == {"obsidian": 1}
-    assert reward == pytest.approx(1 - 0.1)
-    assert len(info["voxels"]) == 15**3
 
 
 def test_wrappers_pass_on_states_and_observations() -> None:

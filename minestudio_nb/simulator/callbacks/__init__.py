@@ -19,6 +19,7 @@ from minestudio_nb.simulator.callbacks.outcome import (
     RewardsCallback,
     VoxelsCallback,
 )
+from minestudio_nb.simulator.callbacks.portal import PortalFrameCallback
 from minestudio_nb.simulator.callbacks.record import RecordCallback
 from minestudio_nb.simulator.callbacks.resets import FastResetCallback, HardResetCallback, InitInventoryCallback
 
@@ -37,6 +38,7 @@ __all__ = [
     "PlayCallback",
     "PlaySegmentCallback",
     "PointCallback",
+    "PortalFrameCallback",
     "PrevActionCallback",
     "RecordCallback",
     "RewardsCallback",

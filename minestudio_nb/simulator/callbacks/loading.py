@@ -20,6 +20,7 @@ from minestudio_nb.simulator.callbacks.outcome import (
     RewardsCallback,
     VoxelsCallback,
 )
+from minestudio_nb.simulator.callbacks.portal import PortalFrameCallback
 from minestudio_nb.simulator.callbacks.record import RecordCallback
 from minestudio_nb.simulator.callbacks.resets import FastResetCallback, HardResetCallback, InitInventoryCallback
 
@@ -36,6 +37,7 @@ REGISTRY: Final[dict[str, type[MinecraftCallback]]] = {
         InitInventoryCallback,
         JudgeResetCallback,
         MaskActionsCallback,
+        PortalFrameCallback,
         PrevActionCallback,
         RecordCallback,
         RewardsCallback,

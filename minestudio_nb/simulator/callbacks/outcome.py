@@ -11,6 +11,7 @@ import numpy as np
 from minestudio_nb.errors import SimulatorError
 from minestudio_nb.simulator import blocks as table
 from minestudio_nb.simulator.callbacks.base import MinecraftCallback, Observation, StepResult
+from minestudio_nb.simulator.callbacks.portal import FRAME, HEIGHT, HOLE, WIDTH
 from minestudio_nb.simulator.info import StepInfo, event_row, object_column
 
 _REWARD_KEYS: Final = ("event", "objects", "reward", "identity", "max_reward_times")
@@ -171,26 +172,21 @@ class VoxelsCallback(MinecraftCallback):
         return f"VoxelsCallback({self.voxels_ins})"
 
 
-def _portal_frame() -> tuple[np.ndarray, np.ndarray]:
-    """Cells of a frame 4 wide and 5 high from its lowest corner, and of the hole in it, as (along, up)."""
-    cells = [(along, up) for along in range(4) for up in range(5)]
-    inside = [(along, up) for along, up in cells if along in (1, 2) and up in (1, 2, 3)]
-    return np.array([cell for cell in cells if cell not in inside]), np.array(inside)
-
-
 class GateRewardsCallback(MinecraftCallback):
     """Rewards progress towards a nether portal: the change of a score of the obsidian within seven blocks.
 
     The score of a corner and a direction is the number of frame cells that are obsidian (each beyond the twelfth counts
     twice), less the hole's cells that are, less a tenth of all obsidian around. The best one counts, at least 0.
+
+    What stands at the end of the reset pays nothing, if this callback comes after those that build it.
     """
 
     RANGE: Final = 7
+    batch_ticks = True  # changes of the score add up
 
     def __init__(self) -> None:
         self.prev_reward = 0.0
         self._obsidian = table.block_id("obsidian")
-        self._frame, self._hole = _portal_frame()
 
     def score(self, sim: Any) -> float:
         """The score of what stands around the player now."""
@@ -199,21 +195,26 @@ class GateRewardsCallback(MinecraftCallback):
         found = cells == self._obsidian  # x, z, y
         if not found.any():
             return 0.0
-        padded = np.pad(found, ((0, 4), (0, 4), (0, 5)))
-        best = 0.0
-        waste = 0.1 * int(found.sum())
-        for x, z, y in np.argwhere(found):
-            for along_x in (1, 0):
-                frame, hole = (
-                    int(padded[x + along_x * cells[:, 0], z + (1 - along_x) * cells[:, 0], y + cells[:, 1]].sum())
-                    for cells in (self._frame, self._hole)
+        side = len(found)
+        padded = np.zeros((side + WIDTH - 1, side + WIDTH - 1, side + HEIGHT - 1), np.int8)
+        padded[:side, :side, :side] = found
+        best = 0
+        for along_x in (1, 0):
+            frame, hole = (
+                sum(
+                    padded[x : x + side, z : z + side, up : up + side]
+                    for along, up in cells
+                    for x, z in ((along * along_x, along * (1 - along_x)),)
                 )
-                best = max(best, frame + max(0, frame - 12) - hole - waste)
-        return best
+                for cells in (FRAME, HOLE)
+            )
+            scores = frame + np.maximum(0, frame - 12) - hole
+            best = max(best, int(scores[found].max()))
+        return max(0.0, best - 0.1 * int(found.sum()))
 
     def after_reset(self, sim: Any, obs: Observation, info: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
-        """Start from nothing."""
-        self.prev_reward = 0.0
+        """Start from what stands."""
+        self.prev_reward = self.score(sim)
         return obs, info
 
     def after_step(
