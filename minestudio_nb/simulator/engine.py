@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numba import njit
@@ -18,10 +18,15 @@ from minestudio_nb.errors import SimulatorError
 from minestudio_nb.simulator import blocks as table
 from minestudio_nb.simulator.actions import TICK_FIELDS
 from minestudio_nb.simulator.bodies import box_is_free
+from minestudio_nb.simulator.interaction import drop_of_block, remove_block
 from minestudio_nb.simulator.inventory import empty_inventory, fill_inventory
-from minestudio_nb.simulator.mobs import summon
-from minestudio_nb.simulator.physics import HALF_WIDTH, HEIGHT
+from minestudio_nb.simulator.mobs import MOB_HALF, MOB_HEIGHT, summon
+from minestudio_nb.simulator.physics import HALF_WIDTH, HEIGHT, SNEAK_HEIGHT
 from minestudio_nb.simulator.state import (
+    M_KIND,
+    M_X,
+    M_Y,
+    M_Z,
     P_X,
     P_Y,
     P_YAW,
@@ -29,6 +34,8 @@ from minestudio_nb.simulator.state import (
     S_DEAD,
     S_FALL_DAMAGE,
     S_RAIN,
+    S_SNEAKING,
+    S_TILE_DROPS,
     S_TIME,
     SimState,
 )
@@ -118,6 +125,8 @@ class VoxelEngine:
             size.
         world_size: columns along x and z, a power of two.
         fall_damage: whether falling hurts.
+        unknown_commands: "error", or "warn" to pass over chat commands that cannot be carried out, with one warning for
+            each text.
     """
 
     def __init__(
@@ -128,7 +137,12 @@ class VoxelEngine:
         pool_size: int = 4,
         world_size: int = 128,
         fall_damage: bool = True,
+        unknown_commands: Literal["error", "warn"] = "error",
     ) -> None:
+        if unknown_commands not in ("error", "warn"):
+            raise SimulatorError(f"unknown_commands is 'error' or 'warn'; got {unknown_commands!r}.")
+        self.unknown_commands = unknown_commands
+        self.ignored_commands: set[str] = set()
         self.biome = biome
         self.fall_damage = fall_damage
         self._inventory = dict(inventory or {})
@@ -258,6 +272,26 @@ class VoxelEngine:
         player = self.state.player
         player[P_X : P_Z + 1] = (x, y, z)
         player[P_Z + 1 : P_Z + 4] = 0.0
+
+    def free_bodies(self) -> None:
+        """Lift the player and mobs out of blocks that were put into their place."""
+        state = self.state
+        blocks, player = state.world.blocks, state.player
+        x, y, z = player[P_X : P_Z + 1].tolist()
+        if not box_is_free(blocks, x, y, z, HALF_WIDTH, SNEAK_HEIGHT if state.status[S_SNEAKING] else HEIGHT):
+            self.teleport(x, y, z)
+        for mob in state.mobs:
+            kind = int(mob[M_KIND])
+            while kind >= 0 and not box_is_free(blocks, mob[M_X], mob[M_Y], mob[M_Z], MOB_HALF[kind], MOB_HEIGHT[kind]):
+                mob[M_Y] = np.floor(mob[M_Y]) + 1.0
+
+    def break_block(self, x: int, y: int, z: int) -> None:
+        """Remove a block as if by the right tool: it drops what it yields."""
+        arrays = self.state.arrays()
+        block = self.state.world.get(x, y, z)
+        remove_block(arrays, x, y, z, -1)
+        if self.state.status[S_TILE_DROPS]:
+            drop_of_block(arrays, block, 0, x, y, z)
 
     def summon_on_ground(self, kind: int, x: float, y: float, z: float) -> None:
         """Add a mob at (x, z): on the open ground there, or from height ``y`` up where there is none (water, rock).

@@ -182,7 +182,7 @@ def can_harvest(block, item):
 
 
 @njit(cache=True, nogil=True)
-def _drop_of_block(s, block, item, x, y, z):
+def drop_of_block(s, block, item, x, y, z):
     """Drop what a block yields to ``item``: itself under shears, else its seldom drops, else its usual one."""
     if _SHEARED[block] and _ITEM_TOOL[item] == TOOL_SHEARS:
         drop_from_block(s, block, 1, x, y, z)
@@ -207,13 +207,13 @@ def remove_block(s, x, y, z, item):
     block = get_block(s.blocks, x, y, z)
     set_block(s.blocks, s.masks, s.tops, x, y, z, 0)
     if item >= 0 and s.status[S_TILE_DROPS] and can_harvest(block, item):
-        _drop_of_block(s, block, item, x, y, z)
+        drop_of_block(s, block, item, x, y, z)
     above = y + 1
     while _CROSS[get_block(s.blocks, x, above, z)]:
         plant = get_block(s.blocks, x, above, z)
         set_block(s.blocks, s.masks, s.tops, x, above, z, 0)
         if s.status[S_TILE_DROPS]:
-            _drop_of_block(s, plant, 0, x, above, z)
+            drop_of_block(s, plant, 0, x, above, z)
         above += 1
 
 

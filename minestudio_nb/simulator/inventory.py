@@ -93,8 +93,12 @@ def empty_inventory() -> NDArray[np.int32]:
     return np.zeros((INVENTORY_SLOTS, SLOT_FIELDS), np.int32)
 
 
-def slot_number(name: int | str) -> int:
+def slot_number(name: int | str, selected: int = 0) -> int:
     """The number of a slot: a number, "mainhand", "offhand", "feet", ... or a command's "hotbar.3", "weapon.offhand".
+
+    Args:
+        name: the slot.
+        selected: the slot of the hotbar that the main hand holds.
 
     Raises:
         SimulatorError: there is no such slot.
@@ -105,7 +109,7 @@ def slot_number(name: int | str) -> int:
     group, _, part = text.rpartition(".")
     if group in ("", "weapon", "armor"):
         if text in ("weapon", "mainhand", "weapon.mainhand"):
-            return 0
+            return selected
         if part in EQUIPMENT_SLOTS:
             return EQUIPMENT_SLOTS[part]
     if part.isdigit():
