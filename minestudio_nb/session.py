@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from minestudio_nb.config import LoadedConfig, Plan, Resources, field_specs, load_config, plan
 from minestudio_nb.contracts.control import Edit
+from minestudio_nb.contracts.fields import nearest_hint
 from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.contracts.view import Tile
 from minestudio_nb.environments.build import prepare_simulator
 from minestudio_nb.errors import ConfigError, MineStudioError, RunError, SessionStateError, TrainingError
 from minestudio_nb.history import History
@@ -36,6 +38,8 @@ from minestudio_nb.runtime.base import EvaluationResult, Runtime, RuntimeSpec
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from minestudio_nb.widgets.dashboard import Dashboard
 
 __all__ = ["OnlineSession"]
 
@@ -183,15 +187,20 @@ class OnlineSession:
         """
         self._require("set", "ROLLING", "TRAINING", "PAUSED")
         checked = self._config().config.with_value(key, value)
-        spec = field_specs()[key]
+        self._require_live(key)
+        edit = self._live().edit(key, checked.get(key))
+        self._refresh()
+        return edit
+
+    def _require_live(self, key: str) -> None:
+        spec = field_specs().get(key)
+        if spec is None:
+            raise ConfigError(f"there is no setting {key!r}{nearest_hint(key, field_specs())}")
         if not spec.live:
             raise ConfigError(
                 f"{key} cannot change while a session runs. {spec.why_not_live} "
                 f"Live keys: {', '.join(self.live_keys())}."
             )
-        edit = self._live().edit(key, checked.get(key))
-        self._refresh()
-        return edit
 
     def live_keys(self) -> list[str]:
         """The dotted keys that :meth:`set` accepts."""
@@ -244,8 +253,12 @@ class OnlineSession:
 
     def frames(self) -> Mapping[str, Any]:
         """The newest frame of each environment: ``"worker/env"`` -> uint8 ``(H, W, 3)``; at first it may be empty."""
-        self._require("frames", "ROLLING", "TRAINING", "PAUSED", "FINISHED")
-        return {name: tile.frame for name, tile in self._live().tiles().items() if tile.frame is not None}
+        return {name: tile.frame for name, tile in self.tiles().items() if tile.frame is not None}
+
+    def tiles(self) -> Mapping[str, Tile]:
+        """How each environment stands, by ``"worker/env"``: newest frame, step, return so far, value and action."""
+        self._require("tiles", "ROLLING", "TRAINING", "PAUSED", "FINISHED")
+        return self._live().tiles()
 
     # Looking.
 
@@ -302,6 +315,16 @@ class OnlineSession:
         return tuple(self._history.events)
 
     @property
+    def episode_list(self) -> Sequence[Mapping[str, Any]]:
+        """The finished training episodes as of the last look."""
+        return tuple(self._history.episodes)
+
+    @property
+    def edit_list(self) -> Sequence[Edit]:
+        """All live edits as of the last look."""
+        return self._history.edits
+
+    @property
     def failure(self) -> str:
         """Why the session failed, or an empty text."""
         return self._failure
@@ -317,6 +340,26 @@ class OnlineSession:
 
         self._refresh()
         return write_report(self, Path(path) if path is not None else self.run_directory / "report.html")
+
+    def dashboard(self, panels: Sequence[str] | None = None) -> Dashboard:
+        """The live display, for the last line of a cell. ``panels`` chooses some of its parts, see ``Dashboard``."""
+        from minestudio_nb.live import LiveView
+        from minestudio_nb.widgets.dashboard import PANELS, Dashboard
+
+        return Dashboard(LiveView(self), PANELS if panels is None else panels)
+
+    def tuner(self, keys: Sequence[str] | None = None) -> Dashboard:
+        """Controls alone: for the live settings ``keys``, or for all of them.
+
+        Raises:
+            ConfigError: a key is unknown or not live.
+        """
+        from minestudio_nb.live import LiveView
+        from minestudio_nb.widgets.dashboard import Dashboard
+
+        for key in keys or ():
+            self._require_live(key)
+        return Dashboard(LiveView(self), ["tuning"], keys)
 
     # Waiting.
 

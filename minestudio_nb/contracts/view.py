@@ -17,7 +17,7 @@ from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.fields import FieldSpec
 from minestudio_nb.contracts.telemetry import Event
 
-__all__ = ["ORDERS", "Order", "SessionView", "Tile", "ViewHead"]
+__all__ = ["ORDERS", "Order", "Recording", "SessionView", "Tile", "ViewHead"]
 
 Order = Literal["pause", "resume", "checkpoint", "record", "stop", "set", "undo"]
 ORDERS: tuple[Order, ...] = ("pause", "resume", "checkpoint", "record", "stop", "set", "undo")
@@ -42,6 +42,27 @@ class Tile:
     value: float = float("nan")
     action: npt.NDArray[np.int64] | None = None
     task: str = "default"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recorded episode. The lists have one item for each decision.
+
+    Attributes:
+        video: the file's bytes; empty where there is nothing to see.
+        media_type: of the video, for example ``"video/mp4"``.
+        rewards, values: of the environment, and of the policy before it; NaN where unknown.
+        advantages: generalised advantage estimates from these two, with the discount and lambda in force. A truncated
+            episode is bootstrapped with its last value, since the final observation's was not kept.
+        actions: components of each action.
+    """
+
+    video: bytes
+    media_type: str
+    rewards: Sequence[float]
+    values: Sequence[float]
+    advantages: Sequence[float]
+    actions: Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -87,6 +108,13 @@ class SessionView(Protocol):
 
     def fields(self) -> Sequence[tuple[FieldSpec, Any]]:
         """The settings that may change while the session runs, with their values in force."""
+
+    def recording(self, path: str) -> Recording:
+        """A recorded episode, by the ``path`` in the data of the event that told of it.
+
+        Raises:
+            MineStudioError: no event told of it, or its files are gone.
+        """
 
     def order(self, kind: Order, **arguments: Any) -> str:
         """Carries out an order and says in a few words what was done.

@@ -81,4 +81,5 @@ def _numbers(episode: RecordedEpisode, summary: EpisodeSummary) -> dict[str, Any
         "rewards": episode.rewards,
         "values": [value if np.isfinite(value) else None for value in episode.values],
         "versions": episode.versions,
+        "actions": episode.actions,
     }

@@ -109,6 +109,7 @@ class RecordedEpisode:
     values: list[float] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
     versions: list[int] = field(default_factory=list)
+    actions: list[list[int]] = field(default_factory=list)
 
 
 Deliver = Callable[[RecordedEpisode, EpisodeSummary], str | None]
@@ -157,11 +158,14 @@ class EpisodeRecorder:
         self._traced[env] = bool(arrays.record[env] == RECORD.TRACE)
         self._keep_frame(env, arrays.obs)
 
-    def decided(self, ids: Iterable[int], values: npt.NDArray[np.float32], version: int) -> None:
+    def decided(
+        self, ids: Iterable[int], values: npt.NDArray[np.float32], actions: npt.NDArray[np.int64], version: int
+    ) -> None:
         """The policy decided for environments ``ids``."""
         for row, env in enumerate(ids):
             if env in self._open:
                 self._open[env].values.append(float(values[row]))
+                self._open[env].actions.append(actions[row].tolist())
                 self._open[env].versions.append(version)
 
     def stepped(self, ids: Iterable[int], arrays: EnvArrays) -> None:

@@ -324,7 +324,7 @@ class RolloutWorker:
         actions, log_probs, values = (part.cpu().numpy() for part in (out.actions, out.log_probs, out.values))
         self._fragments.begin(ids, obs, actions, log_probs, values, self.version, states)
         if self._recorder.active:
-            self._recorder.decided(ids.tolist(), values, self.version)
+            self._recorder.decided(ids.tolist(), values, actions, self.version)
         if self._preview.active:
             self._preview.decided(ids.tolist(), values, actions)
         return actions

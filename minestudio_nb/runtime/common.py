@@ -121,6 +121,15 @@ class FilmCrew:
                 logger.warning("filming an episode failed", exc_info=True)
                 self._tell(Event("recording", f"An episode could not be filmed: {error}", "warning"))
                 continue
-            shown = "" if path is None else f": {path}"
+            shown = "" if path is None else f": {path.name}"
             text = f"Recorded an episode of {summary.task} with return {summary.episode_return:.2f}{shown}"
-            self._tell(Event("recording", text, data={"path": str(path or "")}))
+            data = {
+                "path": str(path or ""),
+                "task": summary.task,
+                "episode_return": summary.episode_return,
+                "length": summary.length,
+                "version": summary.version,
+                "stream": list(summary.stream),
+                "finished_at": summary.finished_at,
+            }
+            self._tell(Event("recording", text, data=data))

@@ -18,7 +18,12 @@ from minestudio_nb.runtime.common import FilmCrew
 def episode(steps: int = 6, side: int = 240) -> RecordedEpisode:
     frames = [np.full((side, side, 3), 10 * k, np.uint8) for k in range(steps + 1)]
     return RecordedEpisode(
-        StreamId(1, 2), frames=frames, values=[0.5] * steps, rewards=[1.0] * steps, versions=[3] * steps
+        StreamId(1, 2),
+        frames=frames,
+        values=[0.5] * steps,
+        rewards=[1.0] * steps,
+        versions=[3] * steps,
+        actions=[[0, 2]] * steps,
     )
 
 
@@ -38,6 +43,7 @@ def test_an_episode_is_stored_under_a_safe_name_with_video_and_numbers(tmp_path:
     assert len(decoded(video)) == 7
     numbers = json.loads(video.with_suffix(".json").read_text())
     assert numbers["rewards"] == [1.0] * 6 and numbers["values"] == [0.5] * 6 and numbers["episode_return"] == 6.0
+    assert numbers["actions"] == [[0, 2]] * 6
 
 
 def test_return_and_value_are_drawn_on_the_frames(tmp_path: Path) -> None:
@@ -67,5 +73,5 @@ def test_a_film_crew_tells_what_it_filmed_and_survives_what_it_cannot(tmp_path: 
     crew.deliver(episode(), summary())
     crew.close(30)
     assert [event.severity for event in told] == ["warning", "info"]
-    assert Path(told[1].data["path"]).is_file()
+    assert Path(told[1].data["path"]).is_file() and told[1].data["length"] == 6 and told[1].data["stream"] == [1, 2]
     assert "return 6.00" in told[1].message

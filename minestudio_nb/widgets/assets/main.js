@@ -1,0 +1,56 @@
+// Builds the panels that are wanted and passes on what changed.
+
+function render({ model, el }) {
+  const root = h("div", { class: "msnb", role: "region", "aria-label": `Live training of ${model.get("session_name")}` });
+  el.append(root);
+  const store = new Store();
+  const panels = [];
+  // Keys that steer a panel must not reach the notebook's own shortcuts.
+  root.addEventListener("keydown", (event) => event.stopPropagation());
+
+  const link = new Link(model, async (message, buffers) => {
+    const changes = store.take(message, buffers);
+    if (changes === null) {
+      link.hello();
+      return;
+    }
+    const at = message.tiles && message.tiles.buffer;
+    if (message.tiles) {
+      store.tiles = message.tiles;
+      const old = store.bitmap;
+      store.bitmap = at === undefined ? null : await createImageBitmap(new Blob([buffers[at]], { type: "image/jpeg" }));
+      if (old) old.close();
+      changes.add("tiles");
+    }
+    root.classList.toggle("msnb-dark", isDark(el));
+    for (const panel of panels) panel.update(changes);
+  });
+
+  const context = { store, link, keys: model.get("setting_keys"), root };
+  for (const name of model.get("panels")) {
+    const { title, make } = PANEL_MAKERS[name];
+    const panel = make(context);
+    panels.push(panel);
+    root.append(h("section", { class: `msnb-panel msnb-${name}`, "aria-label": title }, panel.element));
+  }
+  root.classList.toggle("msnb-dark", isDark(el));
+
+  // What nobody can see is not sent.
+  const visible = () => !document.hidden && root.isConnected;
+  const onVisibility = () => link.look({ visible: visible() });
+  document.addEventListener("visibilitychange", onVisibility);
+  const watcher = new IntersectionObserver((entries) => {
+    link.look({ visible: visible() && entries[entries.length - 1].isIntersecting });
+  });
+  watcher.observe(root);
+
+  return () => {
+    watcher.disconnect();
+    document.removeEventListener("visibilitychange", onVisibility);
+    link.close();
+    for (const panel of panels) if (panel.destroy) panel.destroy();
+    if (store.bitmap) store.bitmap.close();
+  };
+}
+
+export default { render };
