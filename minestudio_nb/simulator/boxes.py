@@ -1,4 +1,4 @@
-"""Textured boxes over the picture of the world: the parts of mobs, items that lie about, and the hand.
+"""Textured boxes and sprites over the picture of the world: what mobs, items, arrows and the hand are made of.
 
 Each box is drawn alone: its corners are projected, and every pixel of the rectangle around them meets the box in the
 box's own frame, where its sides are parallel to the axes. Against the depth buffer the nearest wins.
@@ -12,48 +12,30 @@ from typing import Final
 import numpy as np
 from numba import njit, uint32
 
-from minestudio_nb.simulator.blocks import CROSS, FIRST_ITEM
-from minestudio_nb.simulator.models import (
-    KIND_ITEM,
-    MODEL_START,
-    MOVE_HEAD,
-    MOVE_LEG,
-    MOVE_STILL,
-    PART_SHAPES,
-    PART_TILES,
-)
+from minestudio_nb.simulator.blocks import CROSS, FIRST_ITEM, block_id
 from minestudio_nb.simulator.raymarch import (
     BORROWING,
-    ENV_FAR,
     ENV_FOG,
     ENV_FOG_SLOPE,
     ENV_HORIZON,
-    ENV_LIGHT,
     FAR_AWAY,
     INLINE,
     ONE,
     TWO,
     VIEW_FORWARD,
     VIEW_RIGHT,
-    VIEW_TAN_H,
-    VIEW_TAN_V,
     VIEW_UP,
-    VIEW_X,
-    VIEW_Y,
-    VIEW_Z,
     ZERO,
     F,
-    cover_light,
     level_of,
     texel_at,
 )
-from minestudio_nb.simulator.textures import FACES, FIRST_ITEM_TILE, tile
+from minestudio_nb.simulator.textures import FACES, FIRST_ITEM_TILE
 
 _FAST: Final = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
 _NEAREST: Final = F(0.05)
-_SKIN: Final = tile("skin")
-_SLEEVE: Final = tile("sleeve")
-_KINDS: Final = len(MODEL_START) - 1
+_FLAT: Final = CROSS.copy()
+_FLAT[block_id("nether_portal")] = True
 
 # frame: float32[FRAME_FIELDS], how the camera looks in the box's own coordinates: the origin, and the vectors forward,
 # right and up; three fields each.
@@ -72,7 +54,7 @@ BOX_FIELDS: Final = 8
 
 
 @njit(**BORROWING)
-def _screen_range(box, frame, tan_v, tan_h, rows, columns):
+def screen_range(box, frame, tan_v, tan_h, rows, columns):
     """The rectangle of pixels (top, bottom, left, right) that a box can cover; empty when it is behind the camera."""
     left, right, low, high = FAR_AWAY, -FAR_AWAY, FAR_AWAY, -FAR_AWAY
     behind = 0
@@ -134,6 +116,18 @@ def _box_texel(box, tiles, axis, px, py, pz, dx, dy, dz, texels_per_pixel):
     return texel_at(side, level_of(texels_per_pixel / (box[4] - box[1])), u, v), F(0.85)
 
 
+@njit(**INLINE)
+def _put(out, j, i, texel, shade, t, box, env):
+    """Set a pixel to a texel in the light of a box, red if it was hit, and in the haze of its distance."""
+    shade *= box[BOX_LIGHT]
+    haze = min(max((t - env[ENV_FOG]) * env[ENV_FOG_SLOPE], ZERO), ONE)
+    for k in range(3):
+        value = F((texel >> uint32(8 * k)) & uint32(255)) * shade
+        value += ((F(200) if k == 0 else F(30)) - value) * box[BOX_RED]
+        value += (env[ENV_HORIZON + k] - value) * haze
+        out[j, i, k] = np.uint8(min(value, F(255)))
+
+
 @njit(**BORROWING)
 def draw_box(box, tiles, frame, env, tan_v, tan_h, out, depth):
     """Draw one box where it is nearer than ``depth``, and update ``depth``.
@@ -147,7 +141,7 @@ def draw_box(box, tiles, frame, env, tan_v, tan_h, out, depth):
         out: uint8[H, W, 3]; depth: float32[H, W].
     """
     rows, columns = out.shape[0], out.shape[1]
-    first_row, last_row, first_column, last_column = _screen_range(box, frame, tan_v, tan_h, rows, columns)
+    first_row, last_row, first_column, last_column = screen_range(box, frame, tan_v, tan_h, rows, columns)
     pixel = TWO * tan_v / F(rows) * F(16)
     for j in range(first_row, last_row):
         v = (ONE - F(2 * j + 1) / F(rows)) * tan_v
@@ -164,18 +158,12 @@ def draw_box(box, tiles, frame, env, tan_v, tan_h, out, depth):
             )
             if texel < uint32(0x80000000):
                 continue
-            shade *= box[BOX_LIGHT]
-            haze = min(max((t - env[ENV_FOG]) * env[ENV_FOG_SLOPE], ZERO), ONE)
-            for k in range(3):
-                value = F((texel >> uint32(8 * k)) & uint32(255)) * shade
-                value += ((F(200) if k == 0 else F(30)) - value) * box[BOX_RED]
-                value += (env[ENV_HORIZON + k] - value) * haze
-                out[j, i, k] = np.uint8(min(value, F(255)))
+            _put(out, j, i, texel, shade, t, box, env)
             depth[j, i] = t
 
 
 @njit(**_FAST)
-def _turn(frame, pivot_y, pivot_z, angle):
+def turn(frame, pivot_y, pivot_z, angle):
     """Turn a frame about the x axis through a pivot, so that a box drawn in it appears turned by ``angle``."""
     c, s = F(math.cos(angle)), F(math.sin(angle))
     for k in (0, 3, 6, 9):
@@ -188,7 +176,7 @@ def _turn(frame, pivot_y, pivot_z, angle):
 
 
 @njit(**_FAST)
-def _stand(view, x, y, z, yaw, frame):
+def stand(view, x, y, z, yaw, frame):
     """Fill ``frame`` for a body whose ground point lies x, y, z from the camera and that faces ``yaw`` (degrees)."""
     c, s = F(math.cos(math.radians(yaw))), F(math.sin(math.radians(yaw)))
     for k in range(4):
@@ -201,129 +189,79 @@ def _stand(view, x, y, z, yaw, frame):
 
 
 @njit(**_FAST)
-def item_tiles(item, tiles):
-    """Fill ``tiles`` for an item, and tell whether it is a cube (else it is flat)."""
-    if item < FIRST_ITEM:
-        tiles[0], tiles[1] = FACES[item * 4], FACES[item * 4 + 1]
-        tiles[2], tiles[3] = FACES[item * 4 + 2], FACES[item * 4 + 2]
-        if CROSS[item]:
-            tiles[:2] = -1
-        return not CROSS[item]
-    tiles[:2] = -1
-    tiles[2:] = FIRST_ITEM_TILE + item - FIRST_ITEM
-    return False
+def cube_tiles(item, tiles):
+    """Fill ``tiles`` for an item that is shown as a cube, and tell whether it is (else see ``sprite_tile``)."""
+    if item >= FIRST_ITEM or _FLAT[item]:
+        return False
+    tiles[0], tiles[1] = FACES[item * 4], FACES[item * 4 + 1]
+    tiles[2], tiles[3] = FACES[item * 4 + 2], FACES[item * 4 + 2]
+    return True
 
 
 @njit(**_FAST)
-def _draw_model(kind, mob, view, env, x, y, z, frame, box, out, depth):
-    """Draw the parts of one mob that stands x, y, z from the camera."""
-    turned = np.empty(FRAME_FIELDS, np.float32)
-    _stand(view, x, y, z, mob[4], frame)
-    for part in range(MODEL_START[kind], MODEL_START[kind + 1]):
-        shape = PART_SHAPES[part]
-        box[:6] = shape[:6]
-        turned[:] = frame
-        move = int(shape[8])
-        if move != MOVE_STILL:
-            if move == MOVE_HEAD:
-                angle = math.radians(mob[11])
-            else:
-                speed = min(math.hypot(mob[7], mob[9]) * 8.0, 0.8)
-                angle = math.sin(mob[10]) * speed * (1.0 if move == MOVE_LEG else -1.0)
-            _turn(turned, shape[6], shape[7], angle)
-        draw_box(box, PART_TILES[part], turned, env, view[VIEW_TAN_V], view[VIEW_TAN_H], out, depth)
+def sprite_tile(item):
+    """The tile of an item that is shown as its icon."""
+    return FACES[item * 4] if item < FIRST_ITEM else FIRST_ITEM_TILE + item - FIRST_ITEM
 
 
-@njit(**_FAST)
-def _draw_item(item, mob, view, env, x, y, z, frame, box, out, depth):
-    """Draw an item that lies about: a small cube, or its icon upright; it turns with its yaw."""
-    tiles = np.empty(4, np.int32)
-    cube = item_tiles(item, tiles)
-    half, thick, low, high = (0.125, 0.125, 0.1, 0.35) if cube else (0.22, 0.015, 0.05, 0.49)
-    box[0], box[1], box[2], box[3], box[4], box[5] = -half, low, -thick, half, high, thick
-    _stand(view, x, y, z, mob[4], frame)
-    draw_box(box, tiles, frame, env, view[VIEW_TAN_V], view[VIEW_TAN_H], out, depth)
+@njit(**INLINE)
+def _walk_sprite(box, frame, tile, dx, dy, dz, t, axis):
+    """Where a ray that enters a sprite's box at ``t`` meets an opaque texel: (distance or -1, axis, texel).
 
-
-@njit(**_FAST)
-def draw_mobs(tops, mobs, view, env, out, depth):
-    """Draw mobs and lying items over the world.
-
-    Args:
-        tops: int32[X, Z], for the light where they stand.
-        mobs: float[E, 12]: kind (-1: none; ``KIND_ITEM + item``: a lying item), x, y, z, yaw in degrees, health,
-            ticks of the red flash, vx, vy, vz, phase of the limbs in radians, pitch of the head in degrees.
-        view, env: the camera and the light.
-        out: uint8[H, W, 3]; depth: float32[H, W]; both are written.
+    The box is cut into 16x16 columns, one for each texel, and the ray is walked through them.
     """
-    size_x, size_z = tops.shape
-    flat_tops = tops.reshape(-1)
-    frame, box = np.empty(FRAME_FIELDS, np.float32), np.zeros(BOX_FIELDS, np.float32)
-    for row in range(mobs.shape[0]):
-        mob = mobs[row]
-        kind = int(mob[0])
-        if kind < 0:
-            continue
-        x, y, z = mob[1] - view[VIEW_X], mob[2] - view[VIEW_Y], mob[3] - view[VIEW_Z]
-        x -= size_x * math.floor(x / size_x + 0.5)
-        z -= size_z * math.floor(z / size_z + 0.5)
-        away = x * view[VIEW_FORWARD] + y * view[VIEW_FORWARD + 1] + z * view[VIEW_FORWARD + 2]
-        if away < -2.5 or away > env[ENV_FAR]:
-            continue
-        cell_x, cell_z = math.floor(mob[1]), math.floor(mob[3])
-        light = cover_light(flat_tops, size_x, size_z, cell_x, math.floor(mob[2] + 0.5), cell_z)
-        box[BOX_LIGHT] = max(light * env[ENV_LIGHT], F(0.04))
-        box[BOX_RED] = F(0.45) if mob[6] > 0 else ZERO
-        if kind >= KIND_ITEM:
-            _draw_item(kind - KIND_ITEM, mob, view, env, x, y, z, frame, box, out, depth)
-        elif kind < _KINDS:
-            _draw_model(kind, mob, view, env, x, y, z, frame, box, out, depth)
-
-
-@njit(**_FAST)
-def _hold(frame, x, y, z, yaw, pitch, roll):
-    """Fill ``frame`` for a thing held before the camera: at x (right), y (up), z (forward), turned about its middle."""
-    cy, sy = F(math.cos(yaw)), F(math.sin(yaw))
-    cp, sp = F(math.cos(pitch)), F(math.sin(pitch))
-    cr, sr = F(math.cos(roll)), F(math.sin(roll))
-    for k in range(4):
-        if k == 0:
-            a, b, c = F(-x), F(-y), F(-z)
+    wide, high = box[3] - box[0], box[4] - box[1]
+    # In texels, with rows counted downwards.
+    x, y = (frame[0] + dx * t - box[0]) / wide * F(16), (box[4] - frame[1] - dy * t) / high * F(16)
+    dx, dy = dx / wide * F(16), -dy / high * F(16)
+    dx = dx if abs(dx) > F(1e-7) else F(1e-7)
+    dy = dy if abs(dy) > F(1e-7) else F(1e-7)
+    column, row = min(max(np.int64(x), 0), 15), min(max(np.int64(y), 0), 15)
+    step_x, step_y = 1 if dx > ZERO else -1, 1 if dy > ZERO else -1
+    next_x = t + (F(column + (1 if dx > ZERO else 0)) - x) / dx
+    next_y = t + (F(row + (1 if dy > ZERO else 0)) - y) / dy
+    first, last = (box[2] - frame[2]) / dz, (box[5] - frame[2]) / dz
+    leave = max(first, last)
+    while True:
+        texel = texel_at(tile, 0, (F(column) + F(0.5)) * F(0.0625), (F(row) + F(0.5)) * F(0.0625))
+        if texel >= uint32(0x80000000):
+            return t, axis, texel
+        t = min(next_x, next_y)
+        if t > leave:
+            return F(-1), axis, texel
+        if next_x < next_y:
+            column, next_x, axis = column + step_x, next_x + abs(ONE / dx), 0
         else:
-            a, b, c = F(k == 2), F(k == 3), F(k == 1)
-        a, c = a * cy - c * sy, a * sy + c * cy
-        b, c = b * cp - c * sp, b * sp + c * cp
-        a, b = a * cr - b * sr, a * sr + b * cr
-        frame[3 * k], frame[3 * k + 1], frame[3 * k + 2] = a, b, c
+            row, next_y, axis = row + step_y, next_y + abs(ONE / dy), 1
+        if column < 0 or column > 15 or row < 0 or row > 15:
+            return F(-1), axis, texel
 
 
-@njit(**_FAST)
-def draw_hand(item, swing, light, tan_v, tan_h, env, out, depth):
-    """Draw the right hand or what it holds. ``depth`` is used up: the caller needs it no more.
+@njit(**BORROWING)
+def draw_sprite(box, tile, frame, env, tan_v, tan_h, out, depth):
+    """Draw a texture as a thing with a thickness, as Minecraft draws items: each opaque texel is a small box.
 
     Args:
-        item: id of the held item, 0 for the bare arm.
-        swing: 0 at rest, else the progress of the swing up to 1.
-        light: of the cell where the head is, 0 to 1.
+        box: float32[BOX_FIELDS]; the texture stands in its x and y, and is as thick as the box in z.
+        tile: of the texture.
+        frame, env, tan_v, tan_h, out, depth: as for ``draw_box``.
     """
-    frame, box = np.empty(FRAME_FIELDS, np.float32), np.zeros(BOX_FIELDS, np.float32)
-    tiles = np.empty(4, np.int32)
-    box[BOX_LIGHT] = light
     rows, columns = out.shape[0], out.shape[1]
-    depth[rows // 3 :, columns // 3 :] = FAR_AWAY
-    # Minecraft's swing: forward and inward along sines of the progress and of its root.
-    arc, root = math.sin(swing * math.pi), math.sin(math.sqrt(swing) * math.pi)
-    if item == 0:
-        _hold(frame, 0.62 - 0.3 * root, -0.62 + 0.2 * arc, 0.95, 0.45 - 0.5 * root, 0.62 + 0.35 * arc, 0.0)
-        box[0], box[1], box[2], box[3], box[4], box[5] = -0.125, -0.125, -0.6, 0.125, 0.125, 0.35
-        tiles[:] = _SKIN
-        draw_box(box, tiles, frame, env, tan_v, tan_h, out, depth)
-        return
-    if item_tiles(item, tiles):
-        _hold(frame, 0.72 - 0.35 * root, -0.62 + 0.15 * arc, 1.15, 0.8 + 0.3 * root, -0.12 + 0.7 * arc, 0.0)
-        box[0], box[1], box[2], box[3], box[4], box[5] = -0.2, -0.2, -0.2, 0.2, 0.2, 0.2
-    else:
-        # The icon stands away from the viewer, its handle towards the hand.
-        _hold(frame, 0.68 - 0.3 * root, -0.33 + 0.12 * arc, 0.9, -1.9, -0.35 * arc, -0.35 + 1.2 * root)
-        box[0], box[1], box[2], box[3], box[4], box[5] = -0.34, -0.34, -0.02, 0.34, 0.34, 0.02
-    draw_box(box, tiles, frame, env, tan_v, tan_h, out, depth)
+    first_row, last_row, first_column, last_column = screen_range(box, frame, tan_v, tan_h, rows, columns)
+    for j in range(first_row, last_row):
+        v = (ONE - F(2 * j + 1) / F(rows)) * tan_v
+        for i in range(first_column, last_column):
+            u = (F(2 * i + 1) / F(columns) - ONE) * tan_h
+            dx = frame[3] + frame[6] * u + frame[9] * v
+            dy = frame[4] + frame[7] * u + frame[10] * v
+            dz = frame[5] + frame[8] * u + frame[11] * v
+            dz = dz if abs(dz) > F(1e-7) else F(1e-7)
+            t, axis = _meet(box, frame, dx, dy, dz)
+            if t < ZERO or t >= depth[j, i]:
+                continue
+            t, axis, texel = _walk_sprite(box, frame, tile, dx, dy, dz, t, axis)
+            if t < ZERO or t >= depth[j, i]:
+                continue
+            shade = ONE if axis == 2 else (F(0.72) if axis == 0 else (F(0.9) if dy < ZERO else F(0.55)))
+            _put(out, j, i, texel, shade, t, box, env)
+            depth[j, i] = t

@@ -98,6 +98,22 @@ W...............
 ................
 ................
 """
+
+
+def drawn_bow(nock: int) -> str:
+    """The bow with its string drawn back to row and column ``nock``, and an arrow on it."""
+    rows = [list(line.replace("W", ".")) for line in BOW.strip().splitlines()]
+    for k in range(1, 41):
+        share = k / 40
+        for row, column in ((1, 11), (11, 1)):
+            rows[round(row + (nock - row) * share)][round(column + (nock - column) * share)] = "W"
+    for k in range(2, nock + 1):
+        rows[k][k] = "L" if k < 4 else "H"
+    rows[2][3] = rows[3][2] = "S"
+    rows[nock][nock - 1] = rows[nock - 1][nock] = "W"
+    return "\n".join("".join(row) for row in rows)
+
+
 ARROW: Final = """
 ............DDD.
 ...........DMMD.

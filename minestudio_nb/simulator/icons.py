@@ -23,6 +23,8 @@ _MATERIAL_COLOURS: Final[dict[str, Colour]] = {
     "diamond": (84, 232, 218),
     "netherite": (82, 74, 78),
 }
+SHAPES: Final = ("bow_pulling_0", "bow_pulling_1", "bow_pulling_2")
+"""Pictures of items in use, which are no items of their own."""
 _TOOL_PATTERNS: Final = {
     "axe": patterns.AXE,
     "pickaxe": patterns.PICKAXE,
@@ -35,6 +37,7 @@ _THINGS: Final[dict[str, tuple[str, Colour, dict[str, Colour]]]] = {
     "shears": (patterns.FLINT_STEEL, (200, 200, 200), {"K": (180, 180, 180), "S": (110, 110, 110)}),
     "bow": (patterns.BOW, (137, 103, 39), {"W": (226, 226, 226)}),
     "arrow": (patterns.ARROW, (150, 150, 150), {"W": (236, 236, 236)}),
+    **{name: (patterns.drawn_bow(9 + 2 * k), (150, 150, 150), {"W": (226, 226, 226)}) for k, name in enumerate(SHAPES)},
     "flint_and_steel": (patterns.FLINT_STEEL, (190, 190, 190), {"K": (64, 62, 64), "S": (36, 34, 36)}),
     "shield": (patterns.SHIELD, (130, 100, 60), {"H": (120, 120, 124)}),
     "bucket": (patterns.BUCKET, (200, 200, 204), {"F": (90, 90, 96)}),

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from minestudio_nb.simulator import boxes, hud, raymarch, render, terrain
+from minestudio_nb.simulator import figures, hand, hud, raymarch, render, terrain
 from minestudio_nb.simulator.actions import TICK_FIELDS
 from minestudio_nb.simulator.compile_cache import register
 from minestudio_nb.simulator.engine import VoxelEngine
@@ -47,7 +47,11 @@ def _draw_mobs() -> None:
     view = np.ones(raymarch.VIEW_FIELDS, np.float32)
     env = np.ones(raymarch.ENV_FIELDS, np.float32)
     out, depth = np.empty((_FRAME, _FRAME, 3), np.uint8), np.zeros((_FRAME, _FRAME), np.float32)
-    boxes.draw_mobs(_world().tops, np.full((1, MOB_FIELDS), -1.0), view, env, out, depth)
+    world = _world()
+    figures.draw_mobs(world.blocks, world.tops, np.full((1, MOB_FIELDS), -1.0), view, env, True, out, depth)
+    figures.draw_items(world.blocks, world.tops, render.NO_ITEMS, view, env, True, out, depth)
+    figures.draw_arrows(world.tops, render.NO_ARROWS, view, env, out, depth)
+    hand.draw_hand(0, False, 0.0, 0.0, 0.0, True, 1.0, np.float32(1), np.float32(1), env, out, depth)
 
 
 def _draw_hud() -> None:

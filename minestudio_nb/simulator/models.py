@@ -12,14 +12,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from minestudio_nb.simulator.textures import tile
-
-KIND_COW: Final = 0
-KIND_SHEEP: Final = 1
-KIND_PIG: Final = 2
-KIND_ZOMBIE: Final = 3
-KIND_ITEM: Final = 1000
-"""Kind ``KIND_ITEM + item`` is an item that lies about."""
+from minestudio_nb.errors import SimulatorError
+from minestudio_nb.simulator.mobs import MOB_NAMES
+from minestudio_nb.simulator.textures import item_tile, tile
 
 # How a part moves.
 MOVE_STILL: Final = 0
@@ -28,9 +23,16 @@ MOVE_LEG_BACK: Final = 2  # swings against it
 MOVE_HEAD: Final = 3  # nods with the pitch
 
 
+NOTHING: Final = "nothing"
+"""A side that is not drawn."""
+
+
 @dataclass(frozen=True)
 class Part:
-    """One box: its corners, the point (y, z) it turns about, its movement, and its textures."""
+    """One box: its corners, the point (y, z) it turns about, its movement, and its textures.
+
+    A texture is a name of ``painting.PAINTERS``, the icon of an item ("item:bow"), or ``NOTHING``.
+    """
 
     low: tuple[float, float, float]
     high: tuple[float, float, float]
@@ -83,7 +85,88 @@ _ZOMBIE: Final = [
     Part((-0.25, 0.0, -0.125), (0.0, 0.75, 0.125), "zombie_trousers", move=MOVE_LEG, pivot=(0.75, 0.0)),
     Part((0.0, 0.0, -0.125), (0.25, 0.75, 0.125), "zombie_trousers", move=MOVE_LEG_BACK, pivot=(0.75, 0.0)),
 ]
-_MODELS: Final = (_COW, _SHEEP, _PIG, _ZOMBIE)
+_CHICKEN: Final = [
+    Part((-0.19, 0.31, -0.25), (0.19, 0.69, 0.25), "chicken_feathers"),
+    Part(
+        (-0.125, 0.56, 0.19), (0.125, 0.94, 0.375), "chicken_head", "chicken_face", move=MOVE_HEAD, pivot=(0.56, 0.25)
+    ),
+    Part((-0.125, 0.69, 0.375), (0.125, 0.81, 0.5), "chicken_beak", move=MOVE_HEAD, pivot=(0.56, 0.25)),
+    Part((-0.06, 0.56, 0.31), (0.06, 0.69, 0.44), "chicken_wattle", move=MOVE_HEAD, pivot=(0.56, 0.25)),
+    Part((-0.25, 0.44, -0.19), (-0.19, 0.69, 0.19), "chicken_feathers"),
+    Part((0.19, 0.44, -0.19), (0.25, 0.69, 0.19), "chicken_feathers"),
+    *(
+        Part(low, high, "chicken_leg", move=move, pivot=(0.31, 0.0))
+        for x, move in ((-0.09, MOVE_LEG), (0.09, MOVE_LEG_BACK))
+        for low, high in (
+            ((x - 0.03, 0.0, -0.06), (x + 0.03, 0.31, 0.0)),
+            ((x - 0.09, 0.0, -0.06), (x + 0.09, 0.03, 0.13)),
+        )
+    ),
+]
+_SKELETON: Final = [
+    Part((-0.25, 0.75, -0.125), (0.25, 1.5, 0.125), "skeleton_ribs", top="bone"),
+    Part((-0.25, 1.5, -0.25), (0.25, 2.0, 0.25), "bone", "skeleton_face", move=MOVE_HEAD, pivot=(1.5, 0.0)),
+    Part((-0.375, 1.3, -0.06), (-0.25, 1.43, 0.69), "bone"),
+    Part((0.25, 1.3, -0.06), (0.375, 1.43, 0.69), "bone"),
+    Part((-0.32, 0.98, 0.35), (-0.3, 1.75, 1.1), "item:bow", front=NOTHING, top=NOTHING),
+    Part((-0.19, 0.0, -0.06), (-0.06, 0.75, 0.06), "bone", move=MOVE_LEG, pivot=(0.75, 0.0)),
+    Part((0.06, 0.0, -0.06), (0.19, 0.75, 0.06), "bone", move=MOVE_LEG_BACK, pivot=(0.75, 0.0)),
+]
+_CREEPER: Final = [
+    Part((-0.25, 0.375, -0.125), (0.25, 1.125, 0.125), "creeper_skin"),
+    Part(
+        (-0.25, 1.125, -0.25), (0.25, 1.625, 0.25), "creeper_skin", "creeper_face", move=MOVE_HEAD, pivot=(1.125, 0.0)
+    ),
+    *_legs("creeper_foot", 0.25, 0.25, -0.25, 0.375),
+]
+_SPIDER: Final = [
+    Part((-0.19, 0.375, -0.19), (0.19, 0.75, 0.19), "spider_skin"),
+    Part((-0.25, 0.31, 0.19), (0.25, 0.81, 0.69), "spider_skin", "spider_face"),
+    Part((-0.31, 0.31, -0.94), (0.31, 0.81, -0.19), "spider_skin"),
+    *(
+        Part(tuple(map(min, a, b)), tuple(map(max, a, b)), "spider_skin", move=move, pivot=(0.5, 0.0))  # type: ignore[arg-type]
+        for sign in (-1.0, 1.0)
+        for k, z in enumerate((-0.22, -0.08, 0.08, 0.22))
+        for move in ((MOVE_LEG, MOVE_LEG_BACK)[k % 2],)
+        for a, b in (
+            ((sign * 0.19, 0.55, z - 0.05), (sign * 0.62, 0.66, z + 0.05)),
+            ((sign * 0.55, 0.3, 1.6 * z - 0.05), (sign * 0.8, 0.6, 1.6 * z + 0.05)),
+            ((sign * 0.75, 0.0, 2.2 * z - 0.05), (sign * 0.86, 0.36, 2.2 * z + 0.05)),
+        )
+    ),
+]
+_ENDERMAN: Final = [
+    Part((-0.25, 1.875, -0.125), (0.25, 2.625, 0.125), "enderman_skin"),
+    Part((-0.25, 2.4, -0.25), (0.25, 2.9, 0.25), "enderman_skin", "enderman_face", move=MOVE_HEAD, pivot=(2.6, 0.0)),
+    *(
+        Part((x - 0.06, low, -0.06), (x + 0.06, high, 0.06), "enderman_skin", move=move, pivot=(high, 0.0))
+        for x, low, high, move in (
+            (-0.31, 0.75, 2.625, MOVE_LEG_BACK), (0.31, 0.75, 2.625, MOVE_LEG),
+            (-0.125, 0.0, 1.875, MOVE_LEG), (0.125, 0.0, 1.875, MOVE_LEG_BACK),
+        )
+    ),
+]  # fmt: skip
+_MODELS_BY_NAME: Final = {
+    "cow": (_COW, 0.7),
+    "sheep": (_SHEEP, 0.7),
+    "pig": (_PIG, 0.7),
+    "chicken": (_CHICKEN, 0.3),
+    "zombie": (_ZOMBIE, 0.5),
+    "skeleton": (_SKELETON, 0.5),
+    "creeper": (_CREEPER, 0.5),
+    "spider": (_SPIDER, 0.8),
+    "enderman": (_ENDERMAN, 0.5),
+}
+"""Parts, and the radius of the shadow (Minecraft's) in blocks."""
+
+
+def _model(name: str) -> tuple[list[Part], float]:
+    if name not in _MODELS_BY_NAME:
+        raise SimulatorError(f"There is no model of the mob {name!r}; add one to simulator/models.py.")
+    return _MODELS_BY_NAME[name]
+
+
+_MODELS: Final = [_model(name)[0] for name in MOB_NAMES]
 
 PART_FIELDS: Final = 9
 """Columns of ``PART_SHAPES``: low x, y, z, high x, y, z, pivot y, pivot z, movement."""
@@ -99,17 +182,25 @@ def _shapes() -> NDArray[np.float32]:
     return np.array(rows, np.float32)
 
 
+def _tile_of(name: str) -> int:
+    if name == NOTHING:
+        return -1
+    return item_tile(name.removeprefix("item:")) if name.startswith("item:") else tile(name)
+
+
 def _part_tiles() -> NDArray[np.int32]:
     rows = []
     for model in _MODELS:
         for part in model:
-            side = tile(part.side)
-            rows.append((side, tile(part.top or part.side), tile(part.front or part.side), side))
+            back = part.front if part.front == NOTHING else part.side
+            names = (part.side, part.top or part.side, part.front or part.side, back)
+            rows.append([_tile_of(name) for name in names])
     return np.array(rows, np.int32)
 
 
 PART_SHAPES: Final = _frozen(_shapes())
 PART_TILES: Final = _frozen(_part_tiles())
 """int32[parts, 4]: tiles of the sides, the top and bottom, the front, the back."""
+SHADOW_RADIUS: Final = _frozen(np.array([_model(name)[1] for name in MOB_NAMES]))
 MODEL_START: Final = _frozen(np.cumsum([0, *(len(model) for model in _MODELS)]).astype(np.int64))
 """The parts of kind k are ``MODEL_START[k]`` to ``MODEL_START[k + 1] - 1``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from minestudio_nb.simulator.painting import PAINTERS, SIDE, Colour, painter, rect, shades, speckle
+from minestudio_nb.simulator.painting import PAINTERS, SIDE, Colour, Painter, painter, rect, shades, speckle
 
 
 def _patches(rng: np.random.Generator, ground: Colour, patch: Colour, count: int, size: int) -> NDArray[np.float64]:
@@ -151,11 +151,133 @@ def _zombie_sleeve(rng: np.random.Generator) -> NDArray[np.float64]:
     return image
 
 
-@painter("skin")
-def _skin(rng: np.random.Generator) -> NDArray[np.float64]:
-    return speckle(rng, shades((196, 144, 116), [0.92, 0.97, 1.0, 1.04]), [2, 3, 4, 2], run=(1, 2))
+@painter("arm")
+def _arm(rng: np.random.Generator) -> NDArray[np.float64]:
+    """The player's arm: the hand above, the sleeve below."""
+    image = speckle(rng, shades((196, 144, 116), [0.92, 0.97, 1.0, 1.04]), [2, 3, 4, 2], run=(1, 2))
+    image[11:] = speckle(rng, shades((20, 150, 150), [0.85, 0.95, 1.0]), [2, 3, 4], run=(1, 2))[11:]
+    return image
 
 
-@painter("sleeve")
-def _sleeve(rng: np.random.Generator) -> NDArray[np.float64]:
-    return speckle(rng, shades((20, 150, 150), [0.85, 0.95, 1.0]), [2, 3, 4], run=(1, 2))
+# ---------------------------------------------------------------------------------------------------- more mobs
+
+
+def _plain(base: Colour, factors: tuple[float, ...] = (0.9, 0.96, 1.0, 1.05)) -> Painter:
+    """A coat of one colour."""
+    return lambda rng: speckle(rng, shades(base, list(factors)), [2, 3, 4, 2][: len(factors)], run=(1, 2))
+
+
+for _name, _base in {
+    "chicken_feathers": (236, 236, 236),
+    "chicken_leg": (232, 190, 60),
+    "chicken_beak": (230, 176, 56),
+    "chicken_wattle": (196, 36, 30),
+    "bone": (196, 196, 192),
+    "spider_skin": (52, 44, 40),
+    "enderman_skin": (22, 20, 24),
+}.items():
+    PAINTERS[_name] = _plain(_base)
+
+
+@painter("chicken_face")
+def _chicken_face(rng: np.random.Generator) -> NDArray[np.float64]:
+    image = PAINTERS["chicken_feathers"](rng)
+    for left in (0, 12):
+        rect(image, 4, left, 7, left + 4, (20, 18, 18))
+    return image
+
+
+@painter("chicken_head")
+def _chicken_head(rng: np.random.Generator) -> NDArray[np.float64]:
+    image = PAINTERS["chicken_feathers"](rng)
+    rect(image, 4, 9, 7, 14, (20, 18, 18))
+    return image
+
+
+@painter("skeleton_face")
+def _skeleton_face(rng: np.random.Generator) -> NDArray[np.float64]:
+    image = PAINTERS["bone"](rng)
+    rect(image, 7, 2, 10, 6, (44, 44, 44))
+    rect(image, 7, 10, 10, 14, (44, 44, 44))
+    rect(image, 10, 7, 12, 9, (92, 92, 92))
+    rect(image, 13, 2, 14, 14, (60, 60, 60))
+    return image
+
+
+@painter("skeleton_ribs")
+def _skeleton_ribs(rng: np.random.Generator) -> NDArray[np.float64]:
+    image = PAINTERS["bone"](rng) * 0.92
+    for row in (2, 5, 8):
+        rect(image, row, 1, row + 2, 7, (70, 70, 70))
+        rect(image, row, 9, row + 2, 15, (70, 70, 70))
+    rect(image, 10, 0, 14, 6, (58, 58, 58))
+    rect(image, 10, 10, 14, 16, (58, 58, 58))
+    return image
+
+
+@painter("creeper_skin")
+def _creeper_skin(rng: np.random.Generator) -> NDArray[np.float64]:
+    palette = [(92, 178, 74), (120, 202, 100), (70, 150, 60), (178, 220, 166), (44, 110, 44)]
+    return speckle(rng, palette, [4, 3, 3, 1.5, 1])
+
+
+@painter("creeper_face")
+def _creeper_face(rng: np.random.Generator) -> NDArray[np.float64]:
+    image = PAINTERS["creeper_skin"](rng)
+    black = (10, 12, 10)
+    rect(image, 4, 2, 8, 6, black)
+    rect(image, 4, 10, 8, 14, black)
+    rect(image, 8, 6, 14, 10, black)
+    rect(image, 10, 4, 16, 6, black)
+    rect(image, 10, 10, 16, 12, black)
+    return image
+
+
+@painter("creeper_foot")
+def _creeper_foot(rng: np.random.Generator) -> NDArray[np.float64]:
+    image = PAINTERS["creeper_skin"](rng)
+    for left in (1, 6, 11):
+        rect(image, 12, left, 16, left + 4, (24, 28, 24))
+    return image
+
+
+@painter("spider_face")
+def _spider_face(rng: np.random.Generator) -> NDArray[np.float64]:
+    image = PAINTERS["spider_skin"](rng)
+    for top, left, size in ((6, 3, 3), (6, 10, 3), (4, 1, 2), (4, 13, 2), (10, 5, 2), (10, 9, 2)):
+        rect(image, top, left, top + size, left + size, (168, 14, 14))
+    rect(image, 13, 4, 16, 7, (82, 72, 66))
+    rect(image, 13, 9, 16, 12, (82, 72, 66))
+    return image
+
+
+@painter("enderman_face")
+def _enderman_face(rng: np.random.Generator) -> NDArray[np.float64]:
+    image = PAINTERS["enderman_skin"](rng)
+    for left in (0, 10):
+        rect(image, 8, left, 10, left + 6, (204, 90, 250))
+        rect(image, 8, left + 2, 10, left + 4, (240, 190, 255))
+    return image
+
+
+# ---------------------------------------------------------------------------------------------------- arrows
+
+
+@painter("arrow_side")
+def _arrow_side(rng: np.random.Generator) -> NDArray[np.float64]:
+    """An arrow that points to the right: tip, shaft, feathers."""
+    image = np.zeros((SIDE, SIDE, 4))
+    rect(image, 7, 2, 10, 14, (122, 90, 50, 255))
+    rect(image, 8, 2, 9, 14, (150, 112, 64, 255))
+    rect(image, 5, 12, 12, 14, (120, 120, 120, 255))
+    rect(image, 7, 14, 10, 16, (170, 170, 170, 255))
+    rect(image, 3, 0, 14, 4, (228, 228, 228, 255))
+    rect(image, 6, 1, 11, 3, (196, 196, 196, 255))
+    rect(image, 7, 0, 10, 5, (122, 90, 50, 255))
+    return image
+
+
+@painter("arrow_top")
+def _arrow_top(rng: np.random.Generator) -> NDArray[np.float64]:
+    """The same for a plane whose rows run along the shaft."""
+    return PAINTERS["arrow_side"](rng).transpose(1, 0, 2)

@@ -14,7 +14,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from minestudio_nb.errors import SimulatorError
-from minestudio_nb.simulator.boxes import draw_hand, draw_mobs
+from minestudio_nb.simulator.figures import draw_arrows, draw_items, draw_mobs
+from minestudio_nb.simulator.hand import draw_hand
 from minestudio_nb.simulator.hud import draw_hud, hud_sheet
 from minestudio_nb.simulator.occlusion import darken_corners
 from minestudio_nb.simulator.raymarch import (
@@ -45,6 +46,7 @@ from minestudio_nb.simulator.raymarch import (
     draw_world,
     set_view,
 )
+from minestudio_nb.simulator.state import ARROW_FIELDS, ARROW_FREE, ITEM_FIELDS
 from minestudio_nb.simulator.textures import PALETTE_FACES
 from minestudio_nb.simulator.world import World
 
@@ -80,7 +82,11 @@ SCENE_HURT: Final = 17  # more than 0: the frame reddens
 SCENE_FAR: Final = 18  # how far one sees, in blocks
 SCENE_HUD: Final = 19  # 0: neither hand nor interface
 SCENE_PALETTE: Final = 20  # the biome's colours, see ``textures.palette_of``
-SCENE_FIELDS: Final = 21
+SCENE_OFFHAND: Final = 21  # item id in the off hand, 0 for none
+SCENE_BOW: Final = 22  # ticks that the bow in the hand has been drawn
+SCENE_EATEN: Final = 23  # ticks that the item in the hand has been eaten
+SCENE_USES_OFFHAND: Final = 24  # whether these two are about the off hand
+SCENE_FIELDS: Final = 25
 
 _DAY_HORIZON: Final = np.array([184.0, 210.0, 255.0], np.float32)
 _DAY_ZENITH: Final = np.array([120.0, 167.0, 255.0], np.float32)
@@ -168,13 +174,27 @@ def _redden(out):
 
 
 @njit(**_FAST)
-def render_frame(blocks, masks, tops, mobs, inventory, scene, pixels, sprites, places, occlusion, out, depth):
+def _draw_hands(scene, detailed, light, env, out, depth):
+    """Draw what the player holds in both hands."""
+    for off in range(2):
+        item = int(scene[SCENE_OFFHAND if off else SCENE_HELD])
+        if off and item == 0:
+            break
+        used = (scene[SCENE_USES_OFFHAND] > 0) == (off == 1)
+        bow, eaten = (scene[SCENE_BOW], scene[SCENE_EATEN]) if used else (0.0, 0.0)
+        swing = 0.0 if off else scene[SCENE_SWING]
+        draw_hand(item, off == 1, swing, bow, eaten, detailed, light, F(TAN_V), F(TAN_H), env, out, depth)
+
+
+@njit(**_FAST)
+def render_frame(
+    blocks, masks, tops, mobs, items, arrows, inventory, scene, pixels, sprites, places, occlusion, out, depth
+):
     """Draw one frame into ``out``.
 
     Args:
         blocks: uint8[X, Z, Y]; masks: uint64[X, Z]; tops: int32[X, Z], as in ``World``.
-        mobs: float64[E, 12]: kind (-1: none), x, y, z, yaw, health, ticks of the red flash, vx, vy, vz, phase of the
-            limbs, pitch. See ``boxes.draw_mobs``.
+        mobs, items, arrows: float64[E, ...], see ``state`` for their columns.
         inventory: int32[slots, 3] of item id, count and wear; the first nine rows are the hotbar.
         scene: float64[SCENE_FIELDS].
         pixels, sprites, places: of the ``HudSheet`` of the frame's size.
@@ -192,7 +212,10 @@ def render_frame(blocks, masks, tops, mobs, inventory, scene, pixels, sprites, p
     draw_world(blocks, masks, tops, view, env, aim, out, depth)
     if occlusion:
         darken_corners(blocks, view, out, depth)
-    draw_mobs(tops, mobs, view, env, out, depth)
+    detailed = out.shape[1] >= OUTLINE_WIDTH
+    draw_mobs(blocks, tops, mobs, view, env, detailed, out, depth)
+    draw_items(blocks, tops, items, view, env, detailed, out, depth)
+    draw_arrows(tops, arrows, view, env, out, depth)
     night = max(1.0 - 2.0 * day_brightness(scene[SCENE_TIME]), 0.0)
     if night > 0.0 and not scene[SCENE_NIGHT_VISION] > 0:
         _moonlight(night, out)
@@ -200,7 +223,7 @@ def render_frame(blocks, masks, tops, mobs, inventory, scene, pixels, sprites, p
         cell_x, cell_y, cell_z = math.floor(x), math.floor(y), math.floor(z)
         cover = cover_light(tops.reshape(-1), tops.shape[0], tops.shape[1], cell_x, cell_y, cell_z)
         light = max(F(cover) * env[ENV_LIGHT], F(0.12))
-        draw_hand(int(scene[SCENE_HELD]), scene[SCENE_SWING], light, F(TAN_V), F(TAN_H), env, out, depth)
+        _draw_hands(scene, detailed, light, env, out, depth)
         if scene[SCENE_HURT] > 0:
             _redden(out)
         slot = int(scene[SCENE_SLOT])
@@ -216,6 +239,10 @@ def new_scene() -> NDArray[np.float64]:
     scene[SCENE_FAR] = DEFAULT_FAR
     scene[SCENE_HUD] = 1.0
     return scene
+
+
+NO_ITEMS: Final = np.full((1, ITEM_FIELDS), -1.0)
+NO_ARROWS: Final = np.full((1, ARROW_FIELDS), float(ARROW_FREE))
 
 
 class Renderer:
@@ -242,13 +269,16 @@ class Renderer:
         inventory: NDArray[np.int32],
         scene: NDArray[np.float64],
         out: NDArray[np.uint8] | None = None,
+        items: NDArray[np.float64] = NO_ITEMS,
+        arrows: NDArray[np.float64] = NO_ARROWS,
     ) -> NDArray[np.uint8]:
         """Draw a frame.
 
         Args:
             world: what stands.
-            mobs: float64[E, 12]; inventory: int32[slots, 3]; scene: float64[SCENE_FIELDS]: see ``render_frame``.
+            mobs, inventory: see ``state``; scene: float64[SCENE_FIELDS].
             out: uint8[height, width, 3] to write to; None for a new array.
+            items, arrows: see ``state``.
 
         Returns:
             ``out``.
@@ -261,7 +291,7 @@ class Renderer:
             )
         sheet = self._sheet
         render_frame(
-            world.blocks, world.masks, world.tops, mobs, inventory, scene,
+            world.blocks, world.masks, world.tops, mobs, items, arrows, inventory, scene,
             sheet.pixels, sheet.sprites, sheet.places, self.occlusion, out, self._depth,
         )  # fmt: skip
         return out

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from minestudio_nb.simulator import paint_made, paint_mobs, paint_nature
 from minestudio_nb.simulator.blocks import BLOCKS, ITEMS, block_id
-from minestudio_nb.simulator.icons import draw_item
+from minestudio_nb.simulator.icons import SHAPES, draw_item
 from minestudio_nb.simulator.painting import PAINTERS, Image, paint
 
 LEVELS: Final = 5
@@ -80,6 +80,8 @@ PALETTE_FACES: Final = 4 * 256
 # Importing these modules has filled PAINTERS; naming them keeps the imports, and fixes the order of the tiles.
 _PAINTED_BY: Final = (paint_nature, paint_made, paint_mobs)
 _TILES: Final[dict[str, int]] = {name: i for i, name in enumerate(PAINTERS)}
+FIRST_ITEM_TILE: Final = len(_TILES)
+"""Item ``FIRST_ITEM + k`` has the tile ``FIRST_ITEM_TILE + k``."""
 
 
 def texture(name: str) -> Image:
@@ -135,9 +137,15 @@ def _levels(image: Image) -> NDArray[np.uint8]:
     return np.concatenate([np.clip(level + 0.5, 0, 255).reshape(-1, 4) for level in levels]).astype(np.uint8)
 
 
+def item_tile(name: str) -> int:
+    """The number of the tile of an item that is no block, or of one of ``icons.SHAPES``."""
+    return FIRST_ITEM_TILE + [*(item.name for item in ITEMS), *SHAPES].index(name)
+
+
 def _pack_texels() -> NDArray[np.uint32]:
-    """All textures, then the icons of the items that are no blocks, then the other palettes' textures."""
-    images = [paint(name) for name in _TILES] + [draw_item(item.name) for item in ITEMS]
+    """All textures, the icons of the items that are no blocks, their shapes, and the textures of other palettes."""
+    images = [paint(name) for name in _TILES]
+    images += [draw_item(name) for name in (*(item.name for item in ITEMS), *SHAPES)]
     images += [_tinted(name, biome) for biome in list(_BIOME_COLOURS)[1:] for name in _TINTED]
     texels = np.stack([_levels(image) for image in images])
     return np.ascontiguousarray(texels).view("<u4").astype(np.uint32).reshape(-1)
@@ -149,7 +157,7 @@ def _pack_faces() -> NDArray[np.int32]:
         top, bottom, side_x, side_z = block_faces(block.name)
         faces[block_id(block.name)] = (_TILES[side_x], _TILES[top], _TILES[side_z], _TILES[bottom])
     palettes = [faces]
-    first = len(_TILES) + len(ITEMS)
+    first = FIRST_ITEM_TILE + len(ITEMS) + len(SHAPES)
     for _ in range(len(_BIOME_COLOURS) - 1):
         tinted = faces.copy()
         for k, name in enumerate(_TINTED):
@@ -166,5 +174,3 @@ def _frozen(values: NDArray) -> NDArray:
 
 TEXELS: Final = _frozen(_pack_texels())
 FACES: Final = _frozen(_pack_faces())
-FIRST_ITEM_TILE: Final = len(_TILES)
-"""Item ``FIRST_ITEM + k`` has the tile ``FIRST_ITEM_TILE + k``."""

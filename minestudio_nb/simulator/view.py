@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 from minestudio_nb.simulator.engine import VoxelEngine
 from minestudio_nb.simulator.physics import eye_height
 from minestudio_nb.simulator.render import (
+    SCENE_BOW,
     SCENE_BREAKING,
+    SCENE_EATEN,
     SCENE_FOOD,
     SCENE_HEALTH,
     SCENE_HELD,
     SCENE_HURT,
     SCENE_NIGHT_VISION,
+    SCENE_OFFHAND,
     SCENE_PALETTE,
     SCENE_PITCH,
     SCENE_RAIN,
@@ -24,6 +27,7 @@ from minestudio_nb.simulator.render import (
     SCENE_TARGET_Y,
     SCENE_TARGET_Z,
     SCENE_TIME,
+    SCENE_USES_OFFHAND,
     SCENE_X,
     SCENE_Y,
     SCENE_YAW,
@@ -32,6 +36,7 @@ from minestudio_nb.simulator.render import (
     new_scene,
 )
 from minestudio_nb.simulator.state import (
+    OFFHAND_SLOT,
     P_BREAKING,
     P_FOOD,
     P_HEALTH,
@@ -40,6 +45,8 @@ from minestudio_nb.simulator.state import (
     P_Y,
     P_YAW,
     P_Z,
+    S_BOW_DRAW,
+    S_EAT,
     S_HURT,
     S_NIGHT_VISION,
     S_RAIN,
@@ -50,6 +57,7 @@ from minestudio_nb.simulator.state import (
     S_TARGET_Y,
     S_TARGET_Z,
     S_TIME,
+    S_USE_SLOT,
     SWING_TICKS,
     TARGET_BLOCK,
 )
@@ -71,6 +79,10 @@ def _set_scene(player, status, inventory, scene):
     slot = status[S_SLOT]
     scene[SCENE_SLOT] = slot
     scene[SCENE_HELD] = inventory[slot, 0] if inventory[slot, 1] > 0 else 0
+    offhand = inventory[OFFHAND_SLOT]
+    scene[SCENE_OFFHAND] = offhand[0] if offhand[1] > 0 else 0
+    scene[SCENE_BOW], scene[SCENE_EATEN] = status[S_BOW_DRAW], status[S_EAT]
+    scene[SCENE_USES_OFFHAND] = status[S_USE_SLOT] == OFFHAND_SLOT
     scene[SCENE_SWING] = (SWING_TICKS - status[S_SWING]) / SWING_TICKS if status[S_SWING] > 0 else 0.0
     scene[SCENE_HEALTH], scene[SCENE_FOOD] = player[P_HEALTH], player[P_FOOD]
 
@@ -96,4 +108,6 @@ class View:
             self._biome = engine.choice.biome
             self._scene[SCENE_PALETTE] = palette_of(biome_name(self._biome))
         _set_scene(state.player, state.status, state.inventory, self._scene)
-        self._renderer.render(state.world, state.mobs, state.inventory, self._scene, out)
+        self._renderer.render(
+            state.world, state.mobs, state.inventory, self._scene, out, items=state.items, arrows=state.arrows
+        )
