@@ -77,8 +77,7 @@ from minestudio_nb.simulator.textures import tile
 _FAST: Final = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
 _KINDS: Final = len(MODEL_START) - 1
 _SOLID: Final = SOLID
-_ARROW_SIDE: Final = tile("arrow_side")
-_ARROW_TOP: Final = tile("arrow_top")
+_ARROW_TILES: Final = np.array([tile(f"arrow_{plane}") for plane in ("side", "top", "back")], np.int32)
 _ITEM_SHADOW: Final = 0.15
 _SHADOW_REACH: Final = 3
 """Blocks below the feet in which the ground is looked for that takes the shadow."""
@@ -246,7 +245,7 @@ def draw_items(blocks, tops, items, view, env, detailed, out, depth):
 
 @njit(**_FAST)
 def draw_arrows(tops, arrows, view, env, out, depth):
-    """Draw arrows that fly or stick: two crossed planes along the shaft, 0.9 blocks long.
+    """Draw arrows that fly or stick: two crossed planes along the shaft, 0.9 blocks long, and one across.
 
     Args:
         tops: int32[X, Z].
@@ -265,9 +264,11 @@ def draw_arrows(tops, arrows, view, env, out, depth):
         box[BOX_LIGHT] = _light_at(tops, x, y, z, env)
         stand(view, place[0], place[1], place[2], arrows[row, A_YAW], frame)
         turn(frame, F(0.0), F(0.0), math.radians(arrows[row, A_PITCH]))
-        for plane in range(2):
+        for plane in range(3):
             tiles[:] = -1
-            tiles[plane] = _ARROW_SIDE if plane == 0 else _ARROW_TOP
-            half_x, half_y = (0.001, 0.14) if plane == 0 else (0.14, 0.001)
-            box[0], box[1], box[2], box[3], box[4], box[5] = -half_x, -half_y, -0.675, half_x, half_y, 0.225
+            tiles[plane] = _ARROW_TILES[plane]
+            tiles[3] = tiles[2]
+            half_x, half_y = 0.001 if plane == 0 else 0.14, 0.001 if plane == 1 else 0.14
+            box[0], box[1], box[2], box[3], box[4] = -half_x, -half_y, -0.675, half_x, half_y
+            box[5] = 0.225 if plane < 2 else -0.673
             draw_box(box, tiles, frame, env, view[VIEW_TAN_V], view[VIEW_TAN_H], out, depth)

@@ -277,6 +277,16 @@ def _arrow_side(rng: np.random.Generator) -> NDArray[np.float64]:
     return image
 
 
+@painter("arrow_back")
+def _arrow_back(rng: np.random.Generator) -> NDArray[np.float64]:
+    """The feathers from behind."""
+    image = np.zeros((SIDE, SIDE, 4))
+    for k in range(3, 13):
+        image[k - 1 : k + 1, k] = image[14 - k : 16 - k, k] = (210, 210, 210, 255)
+    rect(image, 6, 6, 9, 9, (122, 90, 50, 255))
+    return image
+
+
 @painter("arrow_top")
 def _arrow_top(rng: np.random.Generator) -> NDArray[np.float64]:
     """The same for a plane whose rows run along the shaft."""

@@ -3,6 +3,7 @@
 After a wanted change of the pictures: MSNB_WRITE_GOLDEN=1 pytest tests/simulator/test_render.py, and look at them.
 """
 
+import itertools
 import os
 from pathlib import Path
 
@@ -14,6 +15,24 @@ from minestudio_nb.errors import SimulatorError
 from minestudio_nb.simulator import models, render, terrain, textures
 from minestudio_nb.simulator import world as w
 from minestudio_nb.simulator.blocks import block_id, item_id
+from minestudio_nb.simulator.mobs import MOB_KINDS, mob_kind
+from minestudio_nb.simulator.state import (
+    A_PITCH,
+    A_STATE,
+    A_X,
+    A_Y,
+    A_YAW,
+    A_Z,
+    ARROW_FIELDS,
+    ARROW_FREE,
+    I_AGE,
+    I_COUNT,
+    I_ITEM,
+    I_X,
+    I_Y,
+    I_Z,
+    ITEM_FIELDS,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 NO_MOBS = np.full((1, 12), -1.0)
@@ -37,8 +56,8 @@ def _scene(x=32.5, y=11.62, z=32.5, yaw=0.0, pitch=0.0, **fields):
     return scene
 
 
-def _frame(world, scene, size=(64, 64), mobs=NO_MOBS, inventory=EMPTY, occlusion=False):
-    return render.Renderer(size, occlusion).render(world, mobs, inventory, scene).astype(int)
+def _frame(world, scene, size=(64, 64), mobs=NO_MOBS, inventory=EMPTY, occlusion=False, **moving):
+    return render.Renderer(size, occlusion).render(world, mobs, inventory, scene, **moving).astype(int)
 
 
 def _hue(frame, row, column):
@@ -193,9 +212,9 @@ def _mob(kind, x=32.5, y=10.0, z=36.5, yaw=180.0, hurt=0.0):
 
 
 def test_mobs_look_like_what_they_are():
-    pig = _hue(_frame(_room(), _scene(pitch=10.0), mobs=_mob(models.KIND_PIG)), 40, 32)
+    pig = _hue(_frame(_room(), _scene(pitch=10.0), mobs=_mob(mob_kind("pig"))), 40, 32)
     assert pig[0] > pig[1] + 30
-    zombie = _frame(_room(), _scene(), mobs=_mob(models.KIND_ZOMBIE))
+    zombie = _frame(_room(), _scene(), mobs=_mob(mob_kind("zombie")))
     changed = np.abs(zombie - _frame(_room(), _scene())).max(-1) > 0
     rows, columns = np.nonzero(changed)
     # Two blocks high at 4 blocks less half its depth: from 1.62 below the eye to 0.38 above.
@@ -206,10 +225,10 @@ def test_mobs_look_like_what_they_are():
 
 def test_mobs_hide_behind_walls_redden_when_hit_and_wrap():
     world = _room()
-    cow = _mob(models.KIND_COW)
-    seen, hurt = _frame(world, _scene(), mobs=cow), _frame(world, _scene(), mobs=_mob(models.KIND_COW, hurt=5.0))
+    cow = _mob(mob_kind("cow"))
+    seen, hurt = _frame(world, _scene(), mobs=cow), _frame(world, _scene(), mobs=_mob(mob_kind("cow"), hurt=5.0))
     assert (hurt - seen)[..., 0].sum() > 1000 and (hurt - seen)[..., 2].sum() < 0
-    far = _frame(world, _scene(), mobs=_mob(models.KIND_COW, x=32.5 + 640, z=36.5 - 64))
+    far = _frame(world, _scene(), mobs=_mob(mob_kind("cow"), x=32.5 + 640, z=36.5 - 64))
     assert np.abs(far - seen).mean() < 0.2
     world.blocks[:, 34, 10:14] = block_id("stone")
     world.rebuild()
@@ -218,15 +237,66 @@ def test_mobs_hide_behind_walls_redden_when_hit_and_wrap():
 
 def test_a_mob_faces_its_yaw():
     """A cow that looks at the player shows the white blaze of its face; from behind there is none."""
-    face = _frame(_room(), _scene(), (128, 128), _mob(models.KIND_COW, yaw=180.0))
-    back = _frame(_room(), _scene(), (128, 128), _mob(models.KIND_COW, yaw=0.0))
+    face = _frame(_room(), _scene(), (128, 128), _mob(mob_kind("cow"), yaw=180.0))
+    back = _frame(_room(), _scene(), (128, 128), _mob(mob_kind("cow"), yaw=0.0))
     assert face[70:76, 63:65].mean() > 1.5 * back[70:76, 63:65].mean()
 
 
-def test_lying_items_are_small():
-    lying = _mob(models.KIND_ITEM + block_id("red_wool"), z=34.0)
-    changed = np.abs(_frame(_room(), _scene(pitch=30), mobs=lying) - _frame(_room(), _scene(pitch=30))).max(-1) > 0
-    assert 0.002 < changed.mean() < 0.08
+def _lying(name, z=34.0, count=1, age=0):
+    items = np.zeros((1, ITEM_FIELDS))
+    items[0, [I_ITEM, I_X, I_Y, I_Z, I_COUNT, I_AGE]] = (item_id(name), 32.5, 10.0, z, count, age)
+    return items
+
+
+def _changed(seen, plain):
+    return np.abs(seen - plain).max(-1) > 0
+
+
+def test_lying_items_are_small_turn_and_bob():
+    down = _scene(pitch=30)
+    plain = _frame(_room(), down, (128, 128))
+    for name in ("red_wool", "diamond_sword", "poppy"):
+        first, later = (_frame(_room(), down, (128, 128), items=_lying(name, age=age)) for age in (0, 12))
+        assert 0.001 < _changed(first, plain).mean() < 0.04
+        assert _changed(first, later).mean() > 0.001
+
+
+def test_large_stacks_show_more_items_and_a_shadow_lies_below():
+    down = _scene(pitch=30)
+    plain, one, many = (
+        _frame(_room(), down, (320, 180), **fields)
+        for fields in ({}, {"items": _lying("red_wool")}, {"items": _lying("red_wool", count=64)})
+    )
+    red_one, red_many = ((frame[..., 0] > 2 * frame[..., 1]).sum() for frame in (one, many))
+    assert red_many > 1.5 * red_one
+    shade = _changed(one, plain) & ((plain - one).min(-1) > 3) & (np.ptp(one, -1) < 6)
+    assert 20 < shade.sum() < 800
+
+
+def _arrow(yaw, pitch=0.0):
+    arrows = np.zeros((1, ARROW_FIELDS))
+    arrows[0, [A_X, A_Y, A_Z, A_YAW, A_PITCH]] = (32.5, 11.62, 34.5, yaw, pitch)
+    return arrows
+
+
+def test_arrows_are_long_thin_and_point_where_they_fly():
+    plain = _frame(_room(), _scene(), (320, 180))
+    across, along, upright = (
+        np.nonzero(_changed(_frame(_room(), _scene(), (320, 180), arrows=_arrow(*angles)), plain))
+        for angles in ((90.0, 0.0), (0.0, 0.0), (90.0, 90.0))
+    )
+    assert np.ptp(across[1]) > 3 * np.ptp(across[0]) and np.ptp(upright[0]) > 2 * np.ptp(upright[1])
+    assert 0 < np.ptp(along[1]) < np.ptp(across[1]) / 2
+    free = _arrow(0.0)
+    free[0, A_STATE] = ARROW_FREE
+    assert np.array_equal(_frame(_room(), _scene(), (320, 180), arrows=free), plain)
+
+
+def test_every_mob_has_a_model_that_is_as_tall_as_its_box():
+    for kind, mob in enumerate(MOB_KINDS):
+        parts = models.PART_SHAPES[models.MODEL_START[kind] : models.MODEL_START[kind + 1]]
+        assert parts[:, 1].min() == pytest.approx(0.0, abs=0.03), mob.name
+        assert parts[:, 4].max() == pytest.approx(mob.height, abs=0.3), mob.name
 
 
 def test_the_interface():
@@ -252,6 +322,31 @@ def test_the_hand_swings_and_holds():
     )
     assert np.abs(rest - held)[60:110, 70:].max() > 40
     assert np.abs(rest - swung)[60:110].max() > 40
+
+
+def test_the_off_hand_is_on_the_left_and_items_have_a_thickness():
+    empty = _frame(_room(), _scene(HUD=1.0), (640, 360))
+    off = _frame(_room(), _scene(HUD=1.0, OFFHAND=item_id("bucket")), (640, 360))
+    columns = np.nonzero(_changed(off, empty)[:288])[1]  # above the hotbar
+    assert columns.size > 1000 and columns.max() < 320
+    sword = _frame(_room(), _scene(HUD=1.0, HELD=item_id("iron_ingot")), (640, 360))
+    flat = _frame(_room(), _scene(HUD=1.0, HELD=item_id("iron_ingot")), (192, 108))
+    tones = [
+        len(np.unique(frame[frame.shape[0] // 2 :, frame.shape[1] * 2 // 3 :].reshape(-1, 3), axis=0))
+        for frame in (sword, flat)
+    ]
+    assert tones[0] > tones[1]
+
+
+def test_drawing_a_bow_has_three_pictures_and_eating_moves_the_food():
+    bow = {"HUD": 1.0, "HELD": item_id("bow")}
+    frames = [_frame(_room(), _scene(**bow, BOW=ticks), (320, 180)) for ticks in (0, 5, 14, 20)]
+    for one, other in itertools.pairwise(frames):
+        assert _changed(one, other).mean() > 0.01
+    food = {"HUD": 1.0, "HELD": item_id("apple")}
+    held, eaten = (_frame(_room(), _scene(**food, EATEN=ticks), (320, 180)) for ticks in (0, 25))
+    red = [np.nonzero(frame[..., 0] > 2 * frame[..., 1])[1].mean() for frame in (held[:140], eaten[:140])]
+    assert red[1] < red[0] - 20  # towards the mouth
 
 
 def test_frames_repeat_bit_for_bit_and_go_where_they_are_told():
