@@ -121,8 +121,10 @@ def replay(trace: EpisodeTrace) -> Iterator[VoxelEngine]:
         action[:] = row
         for tick in range(ticks):
             if engine.run(action, camera if tick == 0 else still) == 0:
-                return
+                break
             yield engine
+    for _, seed, text in commands:
+        execute(engine, text, seed)
 
 
 def render_trace(
