@@ -170,6 +170,16 @@ BLOCKS: Final[tuple[Block, ...]] = (
     Block("podzol", 0.5, TOOL_SHOVEL, drop="dirt"),
     Block("coarse_dirt", 0.5, TOOL_SHOVEL),
     _rock("end_stone", 3.0),
+    Block("jungle_log", 2.0, TOOL_AXE),
+    _leaves("jungle_leaves"),
+    Block("jungle_planks", 2.0, TOOL_AXE),
+    Block("acacia_log", 2.0, TOOL_AXE),
+    _leaves("acacia_leaves"),
+    Block("acacia_planks", 2.0, TOOL_AXE),
+    Block("dark_oak_log", 2.0, TOOL_AXE),
+    _leaves("dark_oak_leaves", ("apple", 0.005)),
+    Block("dark_oak_planks", 2.0, TOOL_AXE),
+    Block("red_sand", 0.5, TOOL_SHOVEL),
 )
 
 AIR: Final = 0

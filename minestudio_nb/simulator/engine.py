@@ -49,14 +49,14 @@ _SPAWN_TRIES: Final = 400
 _OPEN_CELLS: Final = 3
 """A place is open towards a side where so many cells at eye level let the player through."""
 _TOPSOIL: Final = np.zeros(256, np.bool_)
-for _name in ("grass_block", "sand", "snow_block"):
+for _name in ("grass_block", "sand", "red_sand", "snow_block"):
     _TOPSOIL[table.block_id(_name)] = True
 _MOST_POOLS: Final = 8  # biomes whose worlds are kept
 
 _GROUND: Final = np.zeros(256, np.bool_)
 for _name in (
-    "grass_block", "dirt", "coarse_dirt", "podzol", "grass_path", "sand", "gravel", "stone", "sandstone", "snow_block",
-    "terracotta",
+    "grass_block", "dirt", "coarse_dirt", "podzol", "grass_path", "sand", "red_sand", "gravel", "stone", "sandstone",
+    "snow_block", "terracotta",
 ):  # fmt: skip
     _GROUND[table.block_id(_name)] = True
 _SOLID: Final = table.SOLID

@@ -78,6 +78,12 @@ def _sand(rng: np.random.Generator) -> NDArray[np.float64]:
     return speckle(rng, palette, [5, 4, 3, 1.5, 1])
 
 
+@painter("red_sand")
+def _red_sand(rng: np.random.Generator) -> NDArray[np.float64]:
+    palette = [(190, 102, 33), (201, 112, 40), (178, 94, 29), (212, 124, 50), (166, 86, 26)]
+    return speckle(rng, palette, [5, 4, 3, 1.5, 1])
+
+
 @painter("gravel")
 def _gravel(rng: np.random.Generator) -> NDArray[np.float64]:
     palette = [(132, 127, 126), (110, 105, 103), (150, 146, 144), (88, 82, 80), (166, 160, 154), (120, 108, 100)]
@@ -236,6 +242,9 @@ def _register_woods() -> None:
         "oak": ((120, 94, 58), (182, 147, 90), (170, 137, 82), (66, 122, 36)),
         "birch": ((214, 213, 206), (205, 188, 134), (200, 184, 128), (96, 138, 66)),
         "spruce": ((70, 48, 28), (134, 102, 58), (118, 88, 52), (46, 80, 46)),
+        "jungle": ((86, 68, 26), (176, 128, 90), (160, 115, 81), (48, 140, 20)),
+        "acacia": ((104, 98, 88), (176, 96, 56), (168, 90, 50), (122, 130, 40)),
+        "dark_oak": ((60, 46, 26), (78, 52, 26), (66, 43, 20), (58, 104, 34)),
     }
     for name, (skin, core, board, crown) in woods.items():
         PAINTERS[f"{name}_top"] = lambda rng, a=skin, b=core: log_top(rng, a, b)  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Worlds from a seed: heights, ground, caves, ores, water, trees and plants, for a few biomes.
+"""Worlds from a seed: heights, ground, caves, ores, water, trees and plants.
 
 The same seed, biome and size give the same world on every machine: value noise is drawn by NumPy's PCG64 on
 small lattices and interpolated; everything else hangs on an integer hash of the cell. All noise wraps round,
@@ -7,8 +7,6 @@ as the world does.
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,81 +14,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from minestudio_nb.errors import SimulatorError
+from minestudio_nb.simulator.biomes import TREE_ACACIA, TREE_BUSH, TREE_DARK_OAK, TREE_SPRUCE, Biome, resolve_biome
 from minestudio_nb.simulator.blocks import block_id
 from minestudio_nb.simulator.world import DEFAULT_SIZE, HEIGHT, World, rebuild
-
-TREE_NONE: Final = 0
-TREE_OAK: Final = 1
-TREE_BIRCH: Final = 2
-TREE_SPRUCE: Final = 3
-
-
-@dataclass(frozen=True)
-class Biome:
-    """What makes a landscape.
-
-    ``base`` is the mean height and ``amplitude`` the largest deviation from it, in cells; ``water`` the
-    height up to which hollows fill; ``detail`` the share of each finer octave of the height. ``surface``
-    covers ``filler`` covers stone; above ``bare_above`` stone lies open and above ``snow_above`` snow covers
-    it. One tree may stand in each square of ``tree_spacing`` cells, with probability ``trees``;
-    ``tree_kinds`` are (first, second) and ``second_share`` the share of the second. ``grass``, ``flowers``,
-    ``cactus`` and ``dead_bush`` are probabilities per cell of ground.
-    """
-
-    base: int = 27
-    amplitude: float = 4.0
-    water: int = 23
-    detail: float = 0.5
-    surface: str = "grass_block"
-    filler: str = "dirt"
-    shore: str = "sand"
-    bare_above: int = HEIGHT
-    snow_above: int = HEIGHT
-    trees: float = 0.0
-    tree_spacing: int = 8
-    tree_kinds: tuple[int, int] = (TREE_OAK, TREE_BIRCH)
-    second_share: float = 0.2
-    grass: float = 0.07
-    flowers: float = 0.01
-    cactus: float = 0.0
-    dead_bush: float = 0.0
-
-
-BIOMES: Final[dict[str, Biome]] = {
-    "plains": Biome(trees=0.05, grass=0.1, flowers=0.015),
-    "forest": Biome(base=28, amplitude=8.0, trees=0.65, tree_spacing=7),
-    "birch_forest": Biome(base=28, amplitude=8.0, trees=0.7, tree_spacing=7, tree_kinds=(TREE_BIRCH, TREE_OAK)),
-    "dense_forest": Biome(base=28, amplitude=5.0, water=22, trees=0.97, tree_spacing=6, grass=0.03),
-    "taiga": Biome(
-        base=28, amplitude=9.0, trees=0.6, tree_spacing=7, tree_kinds=(TREE_SPRUCE, TREE_SPRUCE), flowers=0.0
-    ),
-    "meadow": Biome(base=28, amplitude=2.5, trees=0.03, grass=0.03, flowers=0.02),
-    "desert": Biome(
-        amplitude=6.0,
-        water=15,
-        surface="sand",
-        filler="sandstone",
-        grass=0.0,
-        flowers=0.0,
-        cactus=0.006,
-        dead_bush=0.008,
-    ),
-    "mountains": Biome(
-        base=31,
-        amplitude=21.0,
-        water=22,
-        detail=0.45,
-        shore="gravel",
-        bare_above=38,
-        snow_above=45,
-        trees=0.25,
-        tree_kinds=(TREE_SPRUCE, TREE_OAK),
-        grass=0.06,
-    ),
-}
-_ALIASES: Final = {"extreme_hills": "mountains", "hills": "mountains", "dark_forest": "dense_forest"}
-
-DEFAULT_BIOME: Final = "forest"
 
 _AIR: Final = 0
 _STONE: Final = block_id("stone")
@@ -105,9 +31,17 @@ _DEAD_BUSH: Final = block_id("dead_bush")
 _GRASS: Final = block_id("grass")
 _DANDELION: Final = block_id("dandelion")
 _POPPY: Final = block_id("poppy")
-# Log and leaves by kind of tree.
-_LOGS: Final = np.array([0, block_id("oak_log"), block_id("birch_log"), block_id("spruce_log")])
-_LEAVES: Final = np.array([0, block_id("oak_leaves"), block_id("birch_leaves"), block_id("spruce_leaves")])
+_FERN: Final = block_id("fern")
+_MELON: Final = block_id("melon")
+_ICE: Final = block_id("ice")
+
+_RED_SAND: Final = block_id("red_sand")
+# Log, leaves and the lowest trunk by kind of tree; trunks vary by three. Heights as in Minecraft, except the jungle's,
+# whose worlds are higher.
+_WOODS: Final = ("oak", "birch", "spruce", "jungle", "acacia", "dark_oak", "jungle")
+_LOGS: Final = np.array([0, *(block_id(f"{wood}_log") for wood in _WOODS)])
+_LEAVES: Final = np.array([0, *(block_id(f"{wood}_leaves") for wood in _WOODS)])
+_LOWEST_TRUNK: Final = np.array([0, 4, 5, 6, 8, 5, 6, 1])
 # Ores: block, chance per group of 2x2x2 cells of stone, and the height up to which it is found.
 _ORE_BLOCKS: Final = np.array(
     [
@@ -157,12 +91,14 @@ def _heights(rng: np.random.Generator, size: int, biome: Biome) -> NDArray[np.in
         weight *= biome.detail
     spread = np.clip((total / norm - 0.5) * 3.0, -1.0, 1.0)
     heights = np.floor(biome.base + biome.amplitude * spread).astype(np.int64)
+    heights -= heights % biome.terrace
     return np.clip(heights, 6, HEIGHT - 13)
 
 
 @njit(cache=True, nogil=True)
-def _fill(blocks, heights, seed, cave_a, cave_b, water, surface, filler, shore, bare_above, snow_above):
-    """Ground, ores, caves and water of every column."""
+def _fill(blocks, heights, seed, cave_a, cave_b, water, ice, ground, shore_height, bare_above, snow_above):
+    """Ground, ores, caves and water of every column; ``ground`` is surface, filler, depth of the filler, shore."""
+    surface, filler, depth, shore = ground
     size = blocks.shape[0]
     lattice = cave_a.shape[0]
     for x in range(size):
@@ -170,13 +106,13 @@ def _fill(blocks, heights, seed, cave_a, cave_b, water, surface, filler, shore, 
             top = heights[x, z]
             wet = top <= water
             for y in range(top + 1):
-                blocks[x, z, y] = _STONE if y < top - 3 else filler
+                blocks[x, z, y] = _STONE if y < top - depth else filler
             blocks[x, z, top] = surface
-            if wet or top == water + 1:
+            if top <= water + shore_height:
                 for y in range(top - 1, top + 1):
                     blocks[x, z, y] = shore
             elif top > bare_above:
-                for y in range(top - 3, top + 1):
+                for y in range(top - depth, top + 1):
                     blocks[x, z, y] = _STONE
                 if top > snow_above:
                     blocks[x, z, top] = _SNOW
@@ -189,7 +125,7 @@ def _fill(blocks, heights, seed, cave_a, cave_b, water, surface, filler, shore, 
                     blocks[x, z, y] = _AIR
             blocks[x, z, 0] = _BEDROCK
             for y in range(top + 1, water + 1):
-                blocks[x, z, y] = _WATER
+                blocks[x, z, y] = _ICE if ice and y == water else _WATER
 
 
 @njit(cache=True, nogil=True)
@@ -265,24 +201,74 @@ def _conical_tree(blocks, x, y, z, height, leaves):
 
 
 @njit(cache=True, nogil=True)
+def _flat_crown(blocks, x, y, z, radius, leaves, seed):
+    """Two flat layers, the upper one narrower: the crown of an acacia or a dark oak."""
+    for layer in range(2):
+        reach = radius - layer
+        for dx in range(-reach, reach + 1):
+            for dz in range(-reach, reach + 1):
+                far = abs(dx) + abs(dz)
+                if far > 2 * reach - 1 or (
+                    far == 2 * reach - 1 and _hash01(x + dx, y, z + dz, seed + _SALT_LEAF) < 0.5
+                ):
+                    continue
+                _put_if_air(blocks, x + dx, y + layer, z + dz, leaves)
+
+
+@njit(cache=True, nogil=True)
+def _acacia(blocks, x, y, z, height, seed):
+    """A trunk that bends to one side half way up, below a flat crown."""
+    mask = blocks.shape[0] - 1
+    turn = int(_hash01(x, z, 8, seed + _SALT_TREE) * 4.0)
+    dx, dz = (1 - turn) % 2 * (1 - turn), (2 - turn) % 2 * (2 - turn)
+    bend = height - 2 - int(_hash01(x, z, 9, seed + _SALT_TREE) * 2.0)
+    for layer in range(height):
+        step = min(2, max(0, layer - bend + 1))
+        blocks[(x + dx * step) & mask, (z + dz * step) & mask, y + layer] = _LOGS[TREE_ACACIA]
+    _flat_crown(blocks, x + 2 * dx, y + height - 1, z + 2 * dz, 3, _LEAVES[TREE_ACACIA], seed)
+
+
+@njit(cache=True, nogil=True)
+def _dark_oak(blocks, x, y, z, height, seed):
+    """A trunk of two by two below a wide, flat crown."""
+    mask = blocks.shape[0] - 1
+    for dx in range(2):
+        for dz in range(2):
+            for layer in range(height):
+                blocks[(x + dx) & mask, (z + dz) & mask, y + layer] = _LOGS[TREE_DARK_OAK]
+            low = y - 1
+            while low > 0 and blocks[(x + dx) & mask, (z + dz) & mask, low] == _AIR:
+                blocks[(x + dx) & mask, (z + dz) & mask, low] = _LOGS[TREE_DARK_OAK]  # on a slope
+                low -= 1
+            _flat_crown(blocks, x + dx, y + height - 1, z + dz, 3, _LEAVES[TREE_DARK_OAK], seed)
+
+
+@njit(cache=True, nogil=True)
 def _plant_tree(blocks, x, y, z, kind, seed):
-    """A tree whose lowest log stands at (x, y, z). Heights as in Minecraft: oak 4-6, birch 5-7, spruce 6-8."""
-    lowest = 4 if kind == TREE_OAK else (5 if kind == TREE_BIRCH else 6)
-    height = lowest + int(_hash01(x, z, 1, seed + _SALT_TREE) * 3.0)
+    """A tree whose lowest log stands at (x, y, z)."""
+    height = _LOWEST_TRUNK[kind] + int(_hash01(x, z, 1, seed + _SALT_TREE) * (1.0 if kind == TREE_BUSH else 3.0))
     if y + height >= blocks.shape[2] - 1:
         return
     blocks[x, z, y - 1] = _DIRT
+    if kind == TREE_ACACIA:
+        _acacia(blocks, x, y, z, height, seed)
+        return
+    if kind == TREE_DARK_OAK:
+        _dark_oak(blocks, x, y, z, height, seed)
+        return
     for layer in range(height):
         blocks[x, z, y + layer] = _LOGS[kind]
     if kind == TREE_SPRUCE:
         _conical_tree(blocks, x, y, z, height, _LEAVES[kind])
+    elif kind == TREE_BUSH:
+        _flat_crown(blocks, x, y, z, 2, _LEAVES[kind], seed)
     else:
         _round_tree(blocks, x, y, z, height, _LEAVES[kind], seed)
 
 
 @njit(cache=True, nogil=True)
-def _plant_trees(blocks, heights, seed, chance, spacing, first, second, second_share):
-    """At most one tree in each square of spacing x spacing, where the ground is grass and the trunk has room."""
+def _plant_trees(blocks, heights, seed, chance, spacing, first, second, second_share, soil):
+    """At most one tree in each square of spacing x spacing, where the ground is ``soil`` and the trunk has room."""
     size = blocks.shape[0]
     for cell_x in range(size // spacing):
         for cell_z in range(size // spacing):
@@ -291,15 +277,15 @@ def _plant_trees(blocks, heights, seed, chance, spacing, first, second, second_s
             x = cell_x * spacing + 1 + int(_hash01(cell_x, cell_z, 2, seed + _SALT_TREE) * (spacing - 2))
             z = cell_z * spacing + 1 + int(_hash01(cell_x, cell_z, 3, seed + _SALT_TREE) * (spacing - 2))
             y = heights[x, z]
-            if blocks[x, z, y] != _GRASS_BLOCK or blocks[x, z, y + 1] != _AIR:
+            if blocks[x, z, y] != soil or blocks[x, z, y + 1] != _AIR:
                 continue
             kind = second if _hash01(cell_x, cell_z, 4, seed + _SALT_TREE) < second_share else first
             _plant_tree(blocks, x, y + 1, z, kind, seed)
 
 
 @njit(cache=True, nogil=True)
-def _scatter_plants(blocks, heights, seed, grass, flowers, cactus, dead_bush):
-    """Grass and flowers on grass, cactus and dead bushes on sand."""
+def _scatter_plants(blocks, heights, seed, grass, ferns, flowers, melons, cactus, dead_bush):
+    """Grass, ferns, flowers and melons on grass, cactus and dead bushes on sand."""
     size = blocks.shape[0]
     for x in range(size):
         for z in range(size):
@@ -310,11 +296,13 @@ def _scatter_plants(blocks, heights, seed, grass, flowers, cactus, dead_bush):
             ground = blocks[x, z, y]
             if ground == _GRASS_BLOCK:
                 if draw < grass:
-                    blocks[x, z, y + 1] = _GRASS
+                    blocks[x, z, y + 1] = _FERN if draw < grass * ferns else _GRASS
+                elif draw > 1.0 - melons:
+                    blocks[x, z, y + 1] = _MELON
                 elif draw < grass + flowers:
                     second = _hash01(x >> 3, z >> 3, 6, seed + _SALT_PLANT) < 0.5
                     blocks[x, z, y + 1] = _POPPY if second else _DANDELION
-            elif ground == _SAND:
+            elif ground in (_SAND, _RED_SAND):
                 if draw < dead_bush:
                     blocks[x, z, y + 1] = _DEAD_BUSH
                 elif draw < dead_bush + cactus:
@@ -338,30 +326,8 @@ def _find_spawn(world: World, solid: NDArray[np.bool_]) -> tuple[int, int, int]:
 
 
 _SPAWN_GROUND: Final = np.zeros(256, np.bool_)
-for _name in ("grass_block", "sand", "stone", "snow_block", "gravel", "dirt"):
+for _name in ("grass_block", "sand", "red_sand", "stone", "snow_block", "gravel", "dirt"):
     _SPAWN_GROUND[block_id(_name)] = True
-
-
-def biome_name(name: str | None) -> str:
-    """The key of ``BIOMES`` that a name means ("extreme_hills" and Minecraft's "minecraft:" prefix are understood);
-    None: the default.
-
-    Raises:
-        SimulatorError: no such biome; the message names the nearest one.
-    """
-    plain = (name or DEFAULT_BIOME).removeprefix("minecraft:")
-    plain = _ALIASES.get(plain, plain)
-    if plain in BIOMES:
-        return plain
-    near = difflib.get_close_matches(plain, [*BIOMES, *_ALIASES], n=1, cutoff=0.0)
-    raise SimulatorError(
-        f"This world has no biome {name!r}. The nearest is {near[0]!r}; there are {', '.join(BIOMES)}."
-    )
-
-
-def resolve_biome(name: str | None) -> Biome:
-    """The biome of a name, see ``biome_name``."""
-    return BIOMES[biome_name(name)]
 
 
 def generate(seed: int, biome: str | None = None, size: int = DEFAULT_SIZE) -> World:
@@ -390,15 +356,17 @@ def generate(seed: int, biome: str | None = None, size: int = DEFAULT_SIZE) -> W
         caves[0],
         caves[1],
         kind.water,
-        block_id(kind.surface),
-        block_id(kind.filler),
-        block_id(kind.shore),
+        kind.ice,
+        (block_id(kind.surface), block_id(kind.filler), kind.depth, block_id(kind.shore)),
+        kind.shore_height,
         kind.bare_above,
         kind.snow_above,
     )
     first, second = kind.tree_kinds
-    _plant_trees(world.blocks, heights, salt, kind.trees, kind.tree_spacing, first, second, kind.second_share)
-    _scatter_plants(world.blocks, heights, salt, kind.grass, kind.flowers, kind.cactus, kind.dead_bush)
+    soil = block_id(kind.surface)
+    _plant_trees(world.blocks, heights, salt, kind.trees, kind.tree_spacing, first, second, kind.second_share, soil)
+    plants = (kind.grass, kind.ferns, kind.flowers, kind.melons, kind.cactus, kind.dead_bush)
+    _scatter_plants(world.blocks, heights, salt, *plants)
     rebuild(world.blocks, world.masks, world.tops)
     world.spawn = _find_spawn(world, _SPAWN_GROUND)
     return world

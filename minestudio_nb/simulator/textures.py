@@ -39,6 +39,9 @@ _FACES: Final[dict[str, tuple[str, str, str, str]]] = {
     "oak_log": ("oak_top", "oak_top", "oak_bark", "oak_bark"),
     "birch_log": ("birch_top", "birch_top", "birch_bark", "birch_bark"),
     "spruce_log": ("spruce_top", "spruce_top", "spruce_bark", "spruce_bark"),
+    "jungle_log": ("jungle_top", "jungle_top", "jungle_bark", "jungle_bark"),
+    "acacia_log": ("acacia_top", "acacia_top", "acacia_bark", "acacia_bark"),
+    "dark_oak_log": ("dark_oak_top", "dark_oak_top", "dark_oak_bark", "dark_oak_bark"),
     "crafting_table": ("crafting_table_top", "oak_planks", "crafting_table_side", "crafting_table_side"),
     "furnace": ("furnace_side", "furnace_side", "furnace_side", "furnace_front"),
     "bookshelf": ("oak_planks", "oak_planks", "bookshelf", "bookshelf"),
@@ -69,7 +72,9 @@ _BIOME_COLOURS: Final[dict[str, tuple[int, int, int]]] = {
     "badlands": (0x90814D, 0x9E814D, 0x3F76E4),
     "beach": (0x91BD59, 0x77AB2F, 0x3F76E4),
     "ocean": (0x8EB971, 0x71A74D, 0x3F76E4),
-    "snowy": (0x80B497, 0x60A17B, 0x3D57D6),
+    "snowy_tundra": (0x80B497, 0x60A17B, 0x3D57D6),
+    "snowy_taiga": (0x80B497, 0x60A17B, 0x3D57D6),
+    "dark_forest": (0x507A32, 0x59AE30, 0x3F76E4),
 }
 # Which of them a texture takes.
 _TINTED: Final = {
@@ -113,7 +118,7 @@ def _tinted(name: str, biome: str) -> Image:
 
 
 def palette_of(biome: str) -> int:
-    """The palette of one of ``terrain.BIOMES``; that of the plains for a name without colours."""
+    """The palette of one of ``biomes.BIOMES``; that of the plains for a name without colours."""
     names = list(_BIOME_COLOURS)
     return names.index(biome) if biome in names else 0
 

@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from minestudio_nb.simulator.biomes import DEFAULT_BIOME, biome_name
 from minestudio_nb.simulator.engine import VoxelEngine
 from minestudio_nb.simulator.physics import eye_height
 from minestudio_nb.simulator.render import (
@@ -61,7 +62,6 @@ from minestudio_nb.simulator.state import (
     SWING_TICKS,
     TARGET_BLOCK,
 )
-from minestudio_nb.simulator.terrain import DEFAULT_BIOME, biome_name
 from minestudio_nb.simulator.textures import palette_of
 
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from minestudio_nb.errors import SimulatorError
 from minestudio_nb.simulator import blocks as table
+from minestudio_nb.simulator.biomes import resolve_biome
 from minestudio_nb.simulator.callbacks.base import MinecraftCallback, Observation
 from minestudio_nb.simulator.engine import WEATHERS, ground_below_trees
 from minestudio_nb.simulator.inventory import BACKPACK_SLOTS, EQUIPMENT_SLOTS, slot_number
-from minestudio_nb.simulator.terrain import resolve_biome
 
 SETTLE_TICKS: Final = 50
 """Idle ticks after a hard reset, as in MineStudio."""
