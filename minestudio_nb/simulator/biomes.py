@@ -90,11 +90,11 @@ BIOMES: Final[dict[str, Biome]] = {
         grass=0.06,
     ),
     "snowy_tundra": Biome(
-        amplitude=6.0, ice=True, surface="snow_block", shore="gravel", shore_height=0, trees=0.04,
+        amplitude=6.0, ice=True, surface="snow_block", shore="gravel", shore_height=-1, trees=0.04,
         tree_kinds=(TREE_SPRUCE, TREE_SPRUCE)
     ),
     "snowy_taiga": Biome(
-        base=28, amplitude=9.0, ice=True, surface="snow_block", shore="gravel", shore_height=0, trees=0.55,
+        base=28, amplitude=9.0, ice=True, surface="snow_block", shore="gravel", shore_height=-1, trees=0.55,
         tree_spacing=7, tree_kinds=(TREE_SPRUCE, TREE_SPRUCE),
     ),
     "dark_forest": Biome(
@@ -110,7 +110,7 @@ BIOMES: Final[dict[str, Biome]] = {
         grass=0.3, flowers=0.003,
     ),
     "swamp": Biome(
-        base=25, amplitude=4.0, shore="dirt", shore_height=0, trees=0.35, tree_kinds=(TREE_OAK, TREE_OAK), grass=0.14
+        base=25, amplitude=4.0, shore="dirt", shore_height=-1, trees=0.35, tree_kinds=(TREE_OAK, TREE_OAK), grass=0.14
     ),
     "badlands": Biome(
         base=30, amplitude=15.0, water=15, detail=0.4, terrace=4, surface="red_sand", filler="terracotta", depth=18,

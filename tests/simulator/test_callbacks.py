@@ -13,6 +13,7 @@ from minestudio_nb.simulator.blocks import block_id, item_id
 from minestudio_nb.simulator.callbacks import (
     CommandsCallback,
     GateRewardsCallback,
+    InitInventoryCallback,
     JudgeResetCallback,
     MaskActionsCallback,
     MinecraftCallback,
@@ -70,8 +71,8 @@ def test_rewards_of_several_entries_add_up_and_share_the_count_of_one_identity()
      ({"event": "mine_block", "objects": ["oak"]}, "nearest name")],
 )  # fmt: skip
 def test_rewards_for_unknown_things_are_refused(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(SimulatorError, match=message):
-        RewardsCallback([entry(**change)])
+    with pytest.raises(SimulatorError, match=f"RewardsCallback: .*{message}"):
+        make(RewardsCallback([entry(**change)]))
     with pytest.raises(SimulatorError, match="identity"):
         RewardsCallback([{"event": "mine_block", "objects": [], "reward": 1.0}])
 
@@ -132,8 +133,32 @@ def test_mobs_are_summoned_around_the_player() -> None:
         assert offset[:, 1].min() >= 2.0
         assert offset[:, 1].max() <= 6.0
     for broken in ({"name": "ship", "number": 1, "range_x": [0, 1], "range_z": [0, 1]}, {"name": "sheep", "number": 1}):
-        with pytest.raises(SimulatorError):
-            SummonMobsCallback([broken])
+        with pytest.raises(SimulatorError, match="SummonMobsCallback"):
+            make(SummonMobsCallback([broken]))
+
+
+def test_a_lenient_simulation_passes_over_what_it_does_not_know() -> None:
+    ranges = {"number": 2, "range_x": [-2, 2], "range_z": [-2, 2]}
+    callbacks = (
+        SummonMobsCallback([{"name": "strider", **ranges}, {"name": "cow", **ranges}]),
+        RewardsCallback([entry(event="mine_block", objects=["warped_stem", "oak_log"])]),
+        InitInventoryCallback(
+            [{"slot": slot, "type": item, "quantity": 1} for slot, item in enumerate(("elytra", "dirt"))]
+        ),
+        CommandsCallback(["/gamemode creative", "/give @p stone 3"]),
+    )
+    with pytest.warns(UserWarning, match="passed over") as caught:
+        sim = make(*callbacks, unknown_commands="warn", preferred_spawn_biome="plains")
+    assert [str(w.message).split(":")[0] for w in caught] == [
+        "SummonMobsCallback", "RewardsCallback", "InitInventoryCallback"
+    ]  # fmt: skip
+    with pytest.warns(UserWarning, match="gamemode creative"):
+        info = sim.reset()[1]
+    assert int((sim.engine.state.mobs[:, M_KIND] >= 0).sum()) == 2
+    assert [info["inventory"][slot]["type"] for slot in range(2)] == ["stone", "dirt"]
+    sim.engine.state.stats[E_MINE, block_id("oak_log")] += 1
+    assert sim.step(sim.noop_action())[1] == 5.0
+    sim.reset()  # without a second warning
 
 
 def test_voxels_show_the_blocks_around_the_feet() -> None:

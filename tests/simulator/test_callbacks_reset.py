@@ -129,6 +129,6 @@ def test_quantities() -> None:
 )
 def test_inventories_that_cannot_be_are_refused(entry: dict[str, Any], message: str) -> None:
     with pytest.raises(SimulatorError, match=message):
-        InitInventoryCallback([{"slot": 0, "type": "dirt", "quantity": 1, **entry}])
+        make(InitInventoryCallback([{"slot": 0, "type": "dirt", "quantity": 1, **entry}]))
     with pytest.raises(SimulatorError, match="zero, one, easy"):
         InitInventoryCallback([], distraction_level="very")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minestudio_nb.errors import SimulatorError
-from minestudio_nb.simulator.callbacks.base import MinecraftCallback, Observation
+from minestudio_nb.simulator.callbacks.base import MinecraftCallback, Observation, pass_over
 from minestudio_nb.simulator.mobs import mob_kind
 from minestudio_nb.simulator.state import P_X, P_Y, P_Z
 
@@ -72,7 +72,7 @@ class SummonMobsCallback(MinecraftCallback):
             distances from the player in blocks. ``mob_name`` is understood for ``name``.
 
     Raises:
-        SimulatorError: an unknown mob, or a missing key.
+        SimulatorError: a missing key; an unknown mob, when a simulation takes it.
     """
 
     def __init__(self, mobs: Sequence[Mapping[str, Any]]) -> None:
@@ -83,7 +83,7 @@ class SummonMobsCallback(MinecraftCallback):
                 raise SimulatorError(
                     f"SummonMobsCallback needs name, number, range_x and range_z for each entry; got {mob}."
                 )
-            mob_kind(mob.get("name") or mob["mob_name"])
+        self._kinds: list[int | None] = [None] * len(self.mobs)
 
     @staticmethod
     def create_from_conf(source: Mapping[str, Any] | str | Path) -> SummonMobsCallback | None:
@@ -91,14 +91,22 @@ class SummonMobsCallback(MinecraftCallback):
         data = MinecraftCallback.load_data_from_conf(source)
         return SummonMobsCallback(data["summon_mobs"]) if "summon_mobs" in data else None
 
+    def attach(self, sim: Any) -> None:
+        """Look the mobs up."""
+        for index, mob in enumerate(self.mobs):
+            try:
+                self._kinds[index] = mob_kind(mob.get("name") or mob["mob_name"])
+            except SimulatorError as error:
+                pass_over(sim, self, error)
+
     def after_reset(self, sim: Any, obs: Observation, info: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
         """Summon, and look again."""
         player = sim.engine.state.player
-        for mob in self.mobs:
-            for _ in range(int(mob["number"])):
+        for mob, kind in zip(self.mobs, self._kinds, strict=True):
+            for _ in range(int(mob["number"]) if kind is not None else 0):
                 x = player[P_X] + sim.np_random.uniform(*mob["range_x"])
                 z = player[P_Z] + sim.np_random.uniform(*mob["range_z"])
-                sim.engine.summon_on_ground(mob_kind(mob.get("name") or mob["mob_name"]), x, player[P_Y], z)
+                sim.engine.summon_on_ground(kind, x, player[P_Y], z)
         return sim.look_again(obs, info)
 
     def __repr__(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,8 @@ from minestudio_nb.errors import SimulatorError
 
 if TYPE_CHECKING:
     from minestudio_nb.simulator.sim import VoxelSim
+
+_log = logging.getLogger(__name__)
 
 Observation = dict[str, Any]
 StepResult = tuple[Observation, float, bool, bool, dict[str, Any]]
@@ -117,3 +121,20 @@ class MinecraftCallback:
 def overriding(callbacks: Sequence[MinecraftCallback], hook: str) -> list[MinecraftCallback]:
     """The callbacks that do something at a hook."""
     return [c for c in callbacks if getattr(type(c), hook) is not getattr(MinecraftCallback, hook)]
+
+
+def pass_over(sim: VoxelSim, callback: MinecraftCallback, error: SimulatorError) -> None:
+    """What a callback does with a name that this world does not know: it fails, and names the callback.
+
+    Where the simulation is lenient (``unknown_commands="warn"``), there is one warning instead.
+
+    Raises:
+        SimulatorError: the simulation is not lenient.
+    """
+    text = f"{type(callback).__name__}: {error}"
+    if sim.engine.unknown_commands == "error":
+        raise SimulatorError(text) from error
+    if text not in sim.engine.ignored_commands:
+        sim.engine.ignored_commands.add(text)
+        _log.warning(text)
+        warnings.warn(f"{text} It is passed over.", stacklevel=3)

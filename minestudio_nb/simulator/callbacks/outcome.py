@@ -10,7 +10,7 @@ import numpy as np
 
 from minestudio_nb.errors import SimulatorError
 from minestudio_nb.simulator import blocks as table
-from minestudio_nb.simulator.callbacks.base import MinecraftCallback, Observation, StepResult
+from minestudio_nb.simulator.callbacks.base import MinecraftCallback, Observation, StepResult, pass_over
 from minestudio_nb.simulator.callbacks.portal import FRAME, HEIGHT, HOLE, WIDTH
 from minestudio_nb.simulator.info import StepInfo, event_row, object_column
 
@@ -30,18 +30,16 @@ class RewardsCallback(MinecraftCallback):
             that count.
 
     Raises:
-        SimulatorError: a key is missing, or an event or object is unknown.
+        SimulatorError: a key is missing; an event or object is unknown, when a simulation takes it.
     """
 
     def __init__(self, reward_cfg: Sequence[Mapping[str, Any]]) -> None:
         self.reward_cfg = [dict(entry) for entry in reward_cfg]
-        self._columns: list[tuple[int, list[int]]] = []
+        self._columns: list[tuple[int, list[int]]] = [(0, [])] * len(self.reward_cfg)
         for entry in self.reward_cfg:
             missing = [key for key in _REWARD_KEYS if key not in entry]
             if missing:
                 raise SimulatorError(f"RewardsCallback needs {', '.join(_REWARD_KEYS)}; {entry} lacks {missing}.")
-            columns = [object_column(entry["event"], name) for name in entry["objects"]]
-            self._columns.append((event_row(entry["event"]), columns))
         self.batch_ticks = all(entry["event"] in _SINGLE_EVENTS for entry in self.reward_cfg)
         self.reward_memory: dict[str, int] = {}
         self._seen = [0] * len(self.reward_cfg)
@@ -51,6 +49,18 @@ class RewardsCallback(MinecraftCallback):
         """From ``reward_cfg``."""
         data = MinecraftCallback.load_data_from_conf(source)
         return RewardsCallback(data["reward_cfg"]) if "reward_cfg" in data else None
+
+    def attach(self, sim: Any) -> None:
+        """Look up what is counted."""
+        for index, entry in enumerate(self.reward_cfg):
+            columns, row = [], 0
+            for name in entry["objects"]:
+                try:
+                    row = event_row(entry["event"])
+                    columns.append(object_column(entry["event"], name))
+                except SimulatorError as error:
+                    pass_over(sim, self, error)
+            self._columns[index] = (row, columns)
 
     def _count(self, sim: Any) -> list[int]:
         stats = sim.engine.state.stats

@@ -13,7 +13,7 @@ import numpy as np
 from minestudio_nb.errors import SimulatorError
 from minestudio_nb.simulator import blocks as table
 from minestudio_nb.simulator.biomes import resolve_biome
-from minestudio_nb.simulator.callbacks.base import MinecraftCallback, Observation
+from minestudio_nb.simulator.callbacks.base import MinecraftCallback, Observation, pass_over
 from minestudio_nb.simulator.engine import WEATHERS, ground_below_trees
 from minestudio_nb.simulator.inventory import BACKPACK_SLOTS, EQUIPMENT_SLOTS, slot_number
 
@@ -157,20 +157,20 @@ class InitInventoryCallback(MinecraftCallback):
             of numbers, one of which is drawn at each reset.
 
     Raises:
-        SimulatorError: an entry that lacks a key, an unknown slot, item or level, or a quantity that cannot be.
+        SimulatorError: an entry that lacks a key, an unknown slot or level; an unknown item or a quantity that cannot
+            be, when a simulation takes it.
     """
 
     def __init__(
         self, init_inventory: Sequence[Mapping[str, Any]], distraction_level: str | Sequence[int] = (0,)
     ) -> None:
         self.init_inventory = [dict(entry) for entry in init_inventory]
-        self._quantities: list[Quantity] = []
+        self._quantities: list[Quantity | None] = [None] * len(self.init_inventory)
         for entry in self.init_inventory:
             if not {"slot", "type", "quantity"} == set(entry):
                 raise SimulatorError(f"InitInventoryCallback takes entries of slot, type and quantity; got {entry}.")
             if entry["slot"] != "random":
                 slot_number(entry["slot"])
-            self._quantities.append(Quantity(entry["quantity"], _stack_size(entry["type"])))
         if isinstance(distraction_level, str):
             if distraction_level not in DISTRACTION_LEVELS:
                 known = ", ".join(DISTRACTION_LEVELS)
@@ -188,12 +188,24 @@ class InitInventoryCallback(MinecraftCallback):
             return None
         return InitInventoryCallback(data["init_inventory"], data.get("distraction_level", (0,)))
 
+    def attach(self, sim: Any) -> None:
+        """Look the items up."""
+        for index, entry in enumerate(self.init_inventory):
+            try:
+                stack = _stack_size(entry["type"])
+            except SimulatorError as error:
+                pass_over(sim, self, error)
+            else:
+                self._quantities[index] = Quantity(entry["quantity"], stack)
+
     def after_reset(self, sim: Any, obs: Observation, info: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
         """Fill the slots, and look again."""
         rng = sim.np_random
         taken = {slot_number(entry["slot"]) for entry in self.init_inventory if entry["slot"] != "random"}
         free = [slot for slot in range(BACKPACK_SLOTS) if slot not in taken]
         for entry, quantity in zip(self.init_inventory, self._quantities, strict=True):
+            if quantity is None:
+                continue
             if entry["slot"] != "random":
                 slot = slot_number(entry["slot"])
             elif free:
