@@ -1,6 +1,7 @@
-"""Writes the two reference pages that follow from the code: ``python docs/generate.py`` (or ``make docs``).
+"""Writes the reference pages that follow from the code: ``python docs/generate.py`` (or ``make docs``).
 
-``metrics.md`` comes from the catalogue of metrics, ``settings.md`` from the configuration's schema. A test compares.
+``metrics.md`` comes from the catalogue of metrics, ``settings.md`` from the configuration's schema, ``biomes.md`` from
+VoxelSim's biomes. A test compares.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from minestudio_nb.config import field_specs
 from minestudio_nb.contracts.fields import FieldSpec
 from minestudio_nb.contracts.telemetry import METRICS, MetricSpec
+from minestudio_nb.simulator.biomes import BIOMES, NEAREST
 
 REDUCTIONS = {
     "mean": "mean over the iteration, weighted by samples",
@@ -54,6 +56,23 @@ def settings_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def biomes_page() -> str:
+    """``docs/biomes.md``."""
+    lines = [
+        "# Biomes",
+        "",
+        "One of VoxelSim's worlds is one biome. `preferred_spawn_biome`, `env_config.biome`, FastReset's `biomes` and",
+        "`/teleportbiome` take these names, and every name of Minecraft 1.16's overworld, which means the nearest",
+        "of ours. Names of other dimensions are refused. The table is made from `minestudio_nb/simulator/biomes.py`",
+        "(`make docs`); [minestudio.md](minestudio.md) says what else differs from the real game.",
+        "",
+        "| biome | stands for |",
+        "|---|---|",
+        *(_row(f"`{name}`", ", ".join(f"`{other}`" for other in NEAREST.get(name, ()))) for name in BIOMES),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _metric_row(spec: MetricSpec) -> str:
     return _row(f"`{spec.name}`", spec.unit, REDUCTIONS[spec.reduction], spec.help, spec.bad)
 
@@ -68,11 +87,11 @@ def _row(*cells: str) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-PAGES = {"metrics.md": metrics_page, "settings.md": settings_page}
+PAGES = {"metrics.md": metrics_page, "settings.md": settings_page, "biomes.md": biomes_page}
 
 
 def main() -> None:
-    """Writes both pages beside this file."""
+    """Writes the pages beside this file."""
     for name, page in PAGES.items():
         (Path(__file__).parent / name).write_text(page(), encoding="utf-8")
 
