@@ -180,6 +180,10 @@ BLOCKS: Final[tuple[Block, ...]] = (
     _leaves("dark_oak_leaves", ("apple", 0.005)),
     Block("dark_oak_planks", 2.0, TOOL_AXE),
     Block("red_sand", 0.5, TOOL_SHOVEL),
+    *(
+        Block(f"{dye}_wool", 0.8, TOOL_SHEARS)
+        for dye in ("orange", "magenta", "light_blue", "lime", "pink", "gray", "light_gray", "cyan", "purple", "brown")
+    ),
 )
 
 AIR: Final = 0
@@ -231,6 +235,15 @@ def _tools() -> list[Item]:
     return items
 
 
+def _hoes() -> list[Item]:
+    """Hoes do the damage of a hand; better ones hit faster."""
+    speeds = {"wooden": 1.0, "stone": 2.0, "iron": 3.0, "golden": 1.0, "diamond": 4.0, "netherite": 4.0}
+    return [
+        Item(f"{material}_hoe", 1, TOOL_HOE, tier, speed, 1.0, speeds[material], durability)
+        for material, (tier, speed, durability, _, _) in _MATERIALS.items()
+    ]
+
+
 ITEMS: Final[tuple[Item, ...]] = (
     *_tools(),
     Item("shears", 1, TOOL_SHEARS, TIER_WOOD, 5.0, durability=238),
@@ -279,6 +292,28 @@ ITEMS: Final[tuple[Item, ...]] = (
     Item("ender_eye"),
     Item("paper"),
     Item("map"),
+    *_hoes(),
+    Item("cooked_chicken", food=6),
+    Item("carrot", food=3),
+    Item("potato", food=1),
+    Item("baked_potato", food=5),
+    Item("cookie", food=2),
+    Item("golden_apple", food=4),
+    Item("spider_eye", food=2),
+    Item("sugar"),
+    Item("slime_ball"),
+    Item("bone_meal"),
+    Item("brick"),
+    Item("quartz"),
+    Item("cocoa_beans"),
+    Item("bowl"),
+    Item("milk_bucket", 1),
+    Item("compass"),
+    Item("clock"),
+    Item("lead"),
+    Item("red_dye"),
+    Item("blaze_powder"),
+    Item("fire_charge"),
 )
 
 NUM_BLOCKS: Final = len(BLOCKS)

@@ -30,6 +30,7 @@ _TOOL_PATTERNS: Final = {
     "pickaxe": patterns.PICKAXE,
     "shovel": patterns.SHOVEL,
     "sword": patterns.SWORD,
+    "hoe": patterns.HOE,
 }
 
 # item: pattern, main colour, and letters that differ from what the main colour gives
@@ -81,6 +82,27 @@ _THINGS: Final[dict[str, tuple[str, Colour, dict[str, Colour]]]] = {
     "ender_eye": (patterns.ROUND, (80, 160, 80), {"L": (200, 240, 150)}),
     "paper": (patterns.BOOK, (232, 230, 222), {"W": (210, 208, 200)}),
     "map": (patterns.BOOK, (214, 200, 150), {"W": (190, 176, 130)}),
+    "cooked_chicken": (patterns.MEAT, (196, 138, 84), {"W": (230, 200, 160)}),
+    "carrot": (patterns.STRAND, (232, 128, 26), {"W": (80, 150, 50)}),
+    "potato": (patterns.LUMP, (204, 164, 92), {}),
+    "baked_potato": (patterns.LUMP, (222, 182, 84), {"S": (120, 84, 40)}),
+    "cookie": (patterns.ROUND, (190, 122, 62), {}),
+    "golden_apple": (patterns.ROUND, (246, 214, 66), {}),
+    "spider_eye": (patterns.ROUND, (146, 30, 60), {"L": (222, 96, 96)}),
+    "sugar": (patterns.DUST, (238, 240, 244), {}),
+    "slime_ball": (patterns.ROUND, (122, 200, 104), {}),
+    "bone_meal": (patterns.DUST, (222, 220, 206), {}),
+    "brick": (patterns.INGOT, (172, 92, 70), {}),
+    "quartz": (patterns.GEM, (236, 228, 222), {}),
+    "cocoa_beans": (patterns.LUMP, (112, 70, 40), {}),
+    "bowl": (patterns.BUCKET, (132, 92, 52), {"F": (84, 56, 30)}),
+    "milk_bucket": (patterns.BUCKET, (200, 200, 204), {"F": (246, 246, 246)}),
+    "compass": (patterns.ROUND, (168, 168, 174), {"L": (210, 60, 50)}),
+    "clock": (patterns.ROUND, (240, 200, 62), {"L": (70, 100, 190)}),
+    "lead": (patterns.STRAND, (122, 92, 62), {"W": (160, 130, 96)}),
+    "red_dye": (patterns.DUST, (168, 42, 40), {}),
+    "blaze_powder": (patterns.DUST, (250, 184, 44), {}),
+    "fire_charge": (patterns.ROUND, (70, 48, 36), {"L": (240, 140, 40)}),
 }
 
 

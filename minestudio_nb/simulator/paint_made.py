@@ -57,6 +57,16 @@ def _register_dyed() -> None:
         "blue_wool": (53, 57, 157),
         "green_wool": (85, 110, 28),
         "yellow_wool": (249, 198, 40),
+        "orange_wool": (240, 118, 20),
+        "magenta_wool": (190, 68, 180),
+        "light_blue_wool": (58, 175, 218),
+        "lime_wool": (112, 186, 26),
+        "pink_wool": (238, 141, 172),
+        "gray_wool": (62, 68, 72),
+        "light_gray_wool": (142, 142, 134),
+        "cyan_wool": (21, 138, 146),
+        "purple_wool": (122, 42, 172),
+        "brown_wool": (114, 72, 40),
     }
     for name, colour in wools.items():
         PAINTERS[name] = lambda rng, c=colour: _wool(rng, c)  # type: ignore[misc]
