@@ -24,6 +24,7 @@ from minestudio_nb.simulator.actions import (
     TICK_JUMP,
     TICK_USE,
 )
+from minestudio_nb.simulator.biomes import BIOMES
 from minestudio_nb.simulator.bodies import box_is_free
 from minestudio_nb.simulator.commands import execute
 from minestudio_nb.simulator.crafting import RECIPES, SMELTING
@@ -56,7 +57,6 @@ from minestudio_nb.simulator.state import (
     S_SNEAKING,
     SimState,
 )
-from minestudio_nb.simulator.terrain import BIOMES
 from minestudio_nb.simulator.world import rebuild
 
 _BOW, _ARROW = table.item_id("bow"), table.item_id("arrow")
