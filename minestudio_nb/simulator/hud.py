@@ -1,4 +1,4 @@
-"""What lies flat over the picture: crosshair, hotbar with icons and counts, hearts and food.
+"""What lies flat over the picture: crosshair, hotbar with icons, counts and wear, off hand, hearts, food, breath.
 
 It is laid out on Minecraft's interface of 320x180 units (a 640x360 window at scale 2) and shrunk to the frame's size,
 as the whole of Minecraft's frame would be. Every sprite is shrunk once per frame size, so that drawing is copying.
@@ -6,6 +6,7 @@ as the whole of Minecraft's frame would be. Every sprite is shrunk once per fram
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -14,18 +15,21 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from minestudio_nb.simulator.blocks import BLOCKS, CROSS, FIRST_ITEM, ITEMS, NUM_BLOCKS, NUM_ITEMS
+from minestudio_nb.simulator.blocks import BLOCKS, CROSS, FIRST_ITEM, ITEM_DURABILITY, ITEMS, NUM_BLOCKS, NUM_ITEMS
 from minestudio_nb.simulator.icons import draw_cube, draw_item
+from minestudio_nb.simulator.state import FULL_AIR, OFFHAND_SLOT, SLOT_COUNT, SLOT_DAMAGE, SLOT_ITEM
 from minestudio_nb.simulator.textures import block_faces, texture
 
+_DURABILITY: Final = ITEM_DURABILITY
 UNITS_WIDE: Final = 320
 UNITS_HIGH: Final = 180
 DETAIL_WIDTH: Final = 200
-"""Frames narrower than this show no hearts, no food and no counts."""
+"""Frames narrower than this show no hearts, food, breath, counts and wear."""
 
 # Sprites before the icons. Digits, then hearts and food as empty, half and full.
 _SPRITE_BAR, _SPRITE_SELECTOR, _SPRITE_DIGITS = 0, 1, 2
-_SPRITE_HEARTS, _SPRITE_FOOD, _SPRITE_ICONS = 12, 15, 18
+_SPRITE_HEARTS, _SPRITE_FOOD, _SPRITE_BUBBLES = 12, 15, 18
+_SPRITE_OFFHAND, _SPRITE_EXPERIENCE, _SPRITE_ICONS = 20, 21, 22
 
 _HEART: Final = """
 .XX...XX.
@@ -48,6 +52,28 @@ _DRUMSTICK: Final = """
 XXBXX....
 XBX......
 .X.......
+"""
+_BUBBLE: Final = """
+..XXXXX..
+.XOOOOOX.
+XOWWOOOOX
+XOWOOOOOX
+XOOOOOOOX
+XOOOOOOOX
+XOOOOOLOX
+.XOOOOOX.
+..XXXXX..
+"""
+_POPPING: Final = """
+.........
+.X..X..X.
+..X...X..
+.........
+XX.....XX
+.........
+..X...X..
+.X..X..X.
+.........
 """
 _DIGITS: Final = (
     "01110100011001110101110011000101110",
@@ -91,6 +117,20 @@ def _bar() -> NDArray[np.uint8]:
         left = 1 + 20 * slot
         image[1:21, left : left + 20] = (139, 139, 139, 150)
         image[2:20, left + 1 : left + 19] = (72, 72, 72, 140)
+    return image
+
+
+def _offhand_slot() -> NDArray[np.uint8]:
+    """The slot of the off hand, 22x22."""
+    return np.concatenate([_bar()[:, :21], _bar()[:, :1]], 1)
+
+
+def _experience() -> NDArray[np.uint8]:
+    """The empty bar of experience, which this world does not have, but Minecraft always shows: 5x182."""
+    image = np.zeros((5, 182, 4), np.uint8)
+    image[:] = (0, 0, 0, 255)
+    image[1:4, 1:181] = (58, 70, 50, 255)
+    image[1:4, 10::18] = (24, 30, 20, 255)
     return image
 
 
@@ -141,8 +181,8 @@ class HudSheet:
     Attributes:
         pixels: uint8[n, 4], the sprites one after the other, RGB multiplied by opacity.
         sprites: int32[sprites, 3]: first pixel, height, width.
-        places: int32[4, 11, 2], (row, column) of the hotbar and the slots' selectors; of the slots' icons; of the
-            hearts; of the food.
+        places: int32[5, 11, 2], (row, column) of the slots' selectors and the hotbar; of the slots' icons, the off
+            hand's icon and its slot; of the hearts and the bar of experience; of the food; of the bubbles.
     """
 
     pixels: NDArray[np.uint8]
@@ -150,17 +190,21 @@ class HudSheet:
     places: NDArray[np.int32]
 
 
-_PLACE_BAR, _PLACE_ICONS, _PLACE_HEARTS, _PLACE_FOOD = 0, 1, 2, 3
+_PLACE_BAR, _PLACE_ICONS, _PLACE_HEARTS, _PLACE_FOOD, _PLACE_BUBBLES = 0, 1, 2, 3, 4
+_BREATH_PER_BUBBLE: Final = FULL_AIR / 10.0
 
 
 def _places(height: int, width: int) -> NDArray[np.int32]:
-    units = np.zeros((4, 11, 2))
+    units = np.zeros((5, 11, 2))
     units[_PLACE_BAR, 10] = (158, 69)
     for k in range(10):
         units[_PLACE_BAR, k] = (157, 68 + 20 * k)
         units[_PLACE_ICONS, k] = (161, 72 + 20 * k)
-        units[_PLACE_HEARTS, k] = (144, 69 + 8 * k)
-        units[_PLACE_FOOD, k] = (144, 242 - 8 * k)
+        units[_PLACE_HEARTS, k] = (141, 69 + 8 * k)
+        units[_PLACE_FOOD, k] = (141, 242 - 8 * k)
+        units[_PLACE_BUBBLES, k] = (131, 242 - 8 * k)
+    units[_PLACE_ICONS, 9], units[_PLACE_ICONS, 10] = (161, 43), (158, 40)
+    units[_PLACE_HEARTS, 10] = (152, 69)
     return np.round(units * (height / UNITS_HIGH, width / UNITS_WIDE)).astype(np.int32)
 
 
@@ -176,6 +220,8 @@ def hud_sheet(height: int, width: int) -> HudSheet:
     images = [_bar(), _selector(), *(_digit(bits) for bits in _DIGITS)]
     images += [_pattern(_HEART, dark_heart), _pattern(_HEART, red, half=True), _pattern(_HEART, red)]
     images += [_pattern(_DRUMSTICK, dark_meat), _pattern(_DRUMSTICK, tan, half=True), _pattern(_DRUMSTICK, tan)]
+    blue = {"X": (22, 52, 150), "O": (84, 140, 240), "W": (236, 244, 255), "L": (150, 190, 255)}
+    images += [_pattern(_BUBBLE, blue), _pattern(_POPPING, {"X": (120, 170, 250)}), _offhand_slot(), _experience()]
     images += [np.zeros((16, 16, 4), np.uint8), *(item_icon(item) for item in range(1, NUM_BLOCKS))]
     images += [item_icon(FIRST_ITEM + k) for k in range(len(ITEMS))]
     shrunk = [
@@ -237,6 +283,47 @@ def _draw_count(pixels, sprites, count, row, column, out):
 
 
 @njit(cache=True, nogil=True)
+def _draw_wear(left, row, column, out):
+    """The bar below a worn tool's icon at (row, column); ``left`` is the share of its uses that is left, 0 to 1."""
+    rows, columns = out.shape[0] / UNITS_HIGH, out.shape[1] / UNITS_WIDE
+    top, first = row + round(13 * rows), column + round(2 * columns)
+    width, full = round(13 * columns), round(13 * columns * left)
+    red, green = int(min(2.0 - 2.0 * left, 1.0) * 255), int(min(2.0 * left, 1.0) * 255)
+    for j in range(max(round(2 * rows), 1)):
+        for i in range(width):
+            coloured = i < full and j < max(round(rows), 1)
+            out[top + j, first + i, 0] = red if coloured else 0
+            out[top + j, first + i, 1] = green if coloured else 0
+            out[top + j, first + i, 2] = 0
+
+
+@njit(cache=True, nogil=True)
+def _draw_slot(pixels, sprites, stack, row, column, detailed, out):
+    """The icon of a stack (item id, count, wear) at (row, column), with its count and its wear."""
+    item, count = stack[SLOT_ITEM], stack[SLOT_COUNT]
+    if count <= 0 or item <= 0:
+        return
+    # Icons of the items that are no blocks follow those of the blocks directly.
+    sprite = _SPRITE_ICONS + (item if item < NUM_BLOCKS else item - FIRST_ITEM + NUM_BLOCKS)
+    _blit(pixels, sprites, sprite, row, column, out)
+    if not detailed:
+        return
+    if count > 1:
+        _draw_count(pixels, sprites, count, row, column, out)
+    if stack[SLOT_DAMAGE] > 0 and _DURABILITY[item] > 0:
+        _draw_wear(max(1.0 - stack[SLOT_DAMAGE] / _DURABILITY[item], 0.0), row, column, out)
+
+
+@njit(cache=True, nogil=True)
+def _draw_breath(pixels, sprites, places, air, out):
+    """Bubbles for the ticks of breath that are left under water; the last one may be bursting."""
+    whole = math.ceil((air - 2.0) / _BREATH_PER_BUBBLE)
+    shown = math.ceil(air / _BREATH_PER_BUBBLE)
+    for k in range(max(shown, 0)):
+        _blit(pixels, sprites, _SPRITE_BUBBLES + (0 if k < whole else 1), places[k, 0], places[k, 1], out)
+
+
+@njit(cache=True, nogil=True)
 def _draw_row(pixels, sprites, first_sprite, places, amount, out):
     """Ten hearts or drumsticks for an amount of 0 to 20."""
     for k in range(10):
@@ -246,14 +333,15 @@ def _draw_row(pixels, sprites, first_sprite, places, amount, out):
 
 
 @njit(cache=True, nogil=True)
-def draw_hud(pixels, sprites, places, inventory, slot, health, food, out):
+def draw_hud(pixels, sprites, places, inventory, slot, health, food, air, out):
     """Draw everything flat over a frame.
 
     Args:
         pixels, sprites, places: of the ``HudSheet`` of the frame's size.
-        inventory: int32[slots, 3] of item id, count and wear; the first nine rows are the hotbar.
+        inventory: int32[41, 3] of item id, count and wear; the first nine rows are the hotbar.
         slot: the selected one, 0 to 8.
         health, food: 0 to 20.
+        air: ticks of breath left, ``FULL_AIR`` in the open.
         out: uint8[H, W, 3], written.
     """
     _crosshair(out)
@@ -261,15 +349,15 @@ def draw_hud(pixels, sprites, places, inventory, slot, health, food, out):
     _blit(pixels, sprites, _SPRITE_BAR, places[_PLACE_BAR, 10, 0], places[_PLACE_BAR, 10, 1], out)
     _blit(pixels, sprites, _SPRITE_SELECTOR, places[_PLACE_BAR, slot, 0], places[_PLACE_BAR, slot, 1], out)
     for k in range(9):
-        item, count = inventory[k, 0], inventory[k, 1]
-        if count <= 0 or item <= 0:
-            continue
-        # Icons of the items that are no blocks follow those of the blocks directly.
-        sprite = _SPRITE_ICONS + (item if item < NUM_BLOCKS else item - FIRST_ITEM + NUM_BLOCKS)
-        row, column = places[_PLACE_ICONS, k, 0], places[_PLACE_ICONS, k, 1]
-        _blit(pixels, sprites, sprite, row, column, out)
-        if count > 1 and detailed:
-            _draw_count(pixels, sprites, count, row, column, out)
+        _draw_slot(pixels, sprites, inventory[k], places[_PLACE_ICONS, k, 0], places[_PLACE_ICONS, k, 1], detailed, out)
+    if inventory[OFFHAND_SLOT, SLOT_COUNT] > 0:
+        icon, frame = places[_PLACE_ICONS, 9], places[_PLACE_ICONS, 10]
+        _blit(pixels, sprites, _SPRITE_OFFHAND, frame[0], frame[1], out)
+        _draw_slot(pixels, sprites, inventory[OFFHAND_SLOT], icon[0], icon[1], detailed, out)
     if detailed:
+        bar = places[_PLACE_HEARTS, 10]
+        _blit(pixels, sprites, _SPRITE_EXPERIENCE, bar[0], bar[1], out)
         _draw_row(pixels, sprites, _SPRITE_HEARTS, places[_PLACE_HEARTS], health, out)
         _draw_row(pixels, sprites, _SPRITE_FOOD, places[_PLACE_FOOD], food, out)
+        if air < FULL_AIR:
+            _draw_breath(pixels, sprites, places[_PLACE_BUBBLES], air, out)

@@ -57,7 +57,7 @@ def _draw_mobs() -> None:
 def _draw_hud() -> None:
     sheet = hud.hud_sheet(_FRAME, _FRAME)
     out = np.empty((_FRAME, _FRAME, 3), np.uint8)
-    hud.draw_hud(sheet.pixels, sheet.sprites, sheet.places, empty_inventory(), 0, 20.0, 20.0, out)
+    hud.draw_hud(sheet.pixels, sheet.sprites, sheet.places, empty_inventory(), 0, 20.0, 20.0, 300.0, out)
 
 
 def _render() -> None:

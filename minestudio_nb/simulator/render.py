@@ -40,14 +40,16 @@ from minestudio_nb.simulator.raymarch import (
     ENV_SUN_X,
     ENV_SUN_Y,
     ENV_ZENITH,
+    ONE,
     VIEW_FIELDS,
     F,
     cover_light,
     draw_world,
     set_view,
 )
-from minestudio_nb.simulator.state import ARROW_FIELDS, ARROW_FREE, ITEM_FIELDS
+from minestudio_nb.simulator.state import ARROW_FIELDS, ARROW_FREE, FULL_AIR, ITEM_FIELDS
 from minestudio_nb.simulator.textures import PALETTE_FACES
+from minestudio_nb.simulator.weather import draw_rain
 from minestudio_nb.simulator.world import World
 
 FIELD_OF_VIEW: Final = 70.0
@@ -86,7 +88,9 @@ SCENE_OFFHAND: Final = 21  # item id in the off hand, 0 for none
 SCENE_BOW: Final = 22  # ticks that the bow in the hand has been drawn
 SCENE_EATEN: Final = 23  # ticks that the item in the hand has been eaten
 SCENE_USES_OFFHAND: Final = 24  # whether these two are about the off hand
-SCENE_FIELDS: Final = 25
+SCENE_AIR: Final = 25  # ticks of breath left under water
+SCENE_PRECIPITATION: Final = 26  # what falls in rain: 0 nothing, 1 rain, 2 snow
+SCENE_FIELDS: Final = 27
 
 _DAY_HORIZON: Final = np.array([184.0, 210.0, 255.0], np.float32)
 _DAY_ZENITH: Final = np.array([120.0, 167.0, 255.0], np.float32)
@@ -116,16 +120,18 @@ def day_brightness(time):
 def _set_env(scene, stars, env):
     """Fill ``env`` for a scene's time, weather and biome. ``stars``: whether they are larger than a pixel."""
     day = F(day_brightness(scene[SCENE_TIME]))
-    wet = F(0.75) if scene[SCENE_RAIN] > 0 else F(0.0)
+    wet = F(0.9) if scene[SCENE_RAIN] > 1 else (F(0.75) if scene[SCENE_RAIN] > 0 else F(0.0))
     for k in range(3):
         horizon = _NIGHT_HORIZON[k] + (_DAY_HORIZON[k] - _NIGHT_HORIZON[k]) * day
         zenith = _NIGHT_ZENITH[k] + (_DAY_ZENITH[k] - _NIGHT_ZENITH[k]) * day
-        grey = _RAIN_SKY[k] * max(day, F(0.1))
+        grey = _RAIN_SKY[k] * max(day, F(0.1)) * (F(0.6) if scene[SCENE_RAIN] > 1 else ONE)
         env[ENV_HORIZON + k] = horizon + (grey - horizon) * wet
         env[ENV_ZENITH + k] = zenith + (grey - zenith) * wet
     angle = sun_angle(scene[SCENE_TIME]) * 2.0 * math.pi
     env[ENV_SUN_X], env[ENV_SUN_Y] = -math.sin(angle), math.cos(angle)
-    env[ENV_LIGHT] = (_NIGHT_LIGHT + (1.0 - _NIGHT_LIGHT) * day) * (1.0 - 0.15 * wet)
+    env[ENV_LIGHT] = (_NIGHT_LIGHT + (1.0 - _NIGHT_LIGHT) * day) * (
+        1.0 - (0.4 if scene[SCENE_RAIN] > 1 else 0.25) * wet
+    )
     if scene[SCENE_NIGHT_VISION] > 0:
         env[ENV_LIGHT] = 1.0
     env[ENV_GLOW] = max(1.0 - abs(math.cos(angle)) / 0.4, 0.0) * (1.0 - wet) * 0.9
@@ -219,6 +225,9 @@ def render_frame(
     night = max(1.0 - 2.0 * day_brightness(scene[SCENE_TIME]), 0.0)
     if night > 0.0 and not scene[SCENE_NIGHT_VISION] > 0:
         _moonlight(night, out)
+    if scene[SCENE_RAIN] > 0 and scene[SCENE_PRECIPITATION] > 0:
+        fall = scene[SCENE_PRECIPITATION] > 1.0
+        draw_rain(tops, scene[SCENE_TIME], fall, x, z, view, env, out, depth)
     if scene[SCENE_HUD] > 0:
         cell_x, cell_y, cell_z = math.floor(x), math.floor(y), math.floor(z)
         cover = cover_light(tops.reshape(-1), tops.shape[0], tops.shape[1], cell_x, cell_y, cell_z)
@@ -227,7 +236,9 @@ def render_frame(
         if scene[SCENE_HURT] > 0:
             _redden(out)
         slot = int(scene[SCENE_SLOT])
-        draw_hud(pixels, sprites, places, inventory, slot, scene[SCENE_HEALTH], scene[SCENE_FOOD], out)
+        draw_hud(
+            pixels, sprites, places, inventory, slot, scene[SCENE_HEALTH], scene[SCENE_FOOD], scene[SCENE_AIR], out
+        )
 
 
 def new_scene() -> NDArray[np.float64]:
@@ -236,6 +247,8 @@ def new_scene() -> NDArray[np.float64]:
     scene[SCENE_TIME] = 6000.0
     scene[SCENE_TARGET_Y] = -1.0
     scene[SCENE_HEALTH] = scene[SCENE_FOOD] = 20.0
+    scene[SCENE_AIR] = FULL_AIR
+    scene[SCENE_PRECIPITATION] = 1.0
     scene[SCENE_FAR] = DEFAULT_FAR
     scene[SCENE_HUD] = 1.0
     return scene

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from minestudio_nb.simulator.biomes import DEFAULT_BIOME, biome_name
+from minestudio_nb.simulator.biomes import biome_name
 from minestudio_nb.simulator.engine import VoxelEngine
 from minestudio_nb.simulator.physics import eye_height
 from minestudio_nb.simulator.render import (
+    SCENE_AIR,
     SCENE_BOW,
     SCENE_BREAKING,
     SCENE_EATEN,
@@ -21,6 +24,7 @@ from minestudio_nb.simulator.render import (
     SCENE_OFFHAND,
     SCENE_PALETTE,
     SCENE_PITCH,
+    SCENE_PRECIPITATION,
     SCENE_RAIN,
     SCENE_SLOT,
     SCENE_SWING,
@@ -46,6 +50,7 @@ from minestudio_nb.simulator.state import (
     P_Y,
     P_YAW,
     P_Z,
+    S_AIR,
     S_BOW_DRAW,
     S_EAT,
     S_HURT,
@@ -63,6 +68,10 @@ from minestudio_nb.simulator.state import (
     TARGET_BLOCK,
 )
 from minestudio_nb.simulator.textures import palette_of
+
+_DRY: Final = ("desert", "savanna", "badlands")
+"""Where nothing falls from a grey sky (Minecraft Wiki, "Rain")."""
+_SNOWY: Final = ("snowy_tundra", "snowy_taiga")
 
 
 @njit(cache=True, nogil=True)
@@ -84,6 +93,7 @@ def _set_scene(player, status, inventory, scene):
     scene[SCENE_BOW], scene[SCENE_EATEN] = status[S_BOW_DRAW], status[S_EAT]
     scene[SCENE_USES_OFFHAND] = status[S_USE_SLOT] == OFFHAND_SLOT
     scene[SCENE_SWING] = (SWING_TICKS - status[S_SWING]) / SWING_TICKS if status[S_SWING] > 0 else 0.0
+    scene[SCENE_AIR] = status[S_AIR]
     scene[SCENE_HEALTH], scene[SCENE_FOOD] = player[P_HEALTH], player[P_FOOD]
 
 
@@ -98,15 +108,20 @@ class View:
         self.size = (width, height)
         self._renderer = Renderer(self.size)
         self._scene = new_scene()
-        self._scene[SCENE_PALETTE] = palette_of(DEFAULT_BIOME)
         self._biome: str | None = None
+        self._set_biome()
+
+    def _set_biome(self) -> None:
+        name = biome_name(self._biome)
+        self._scene[SCENE_PALETTE] = palette_of(name)
+        self._scene[SCENE_PRECIPITATION] = 0.0 if name in _DRY else (2.0 if name in _SNOWY else 1.0)
 
     def render(self, engine: VoxelEngine, out: NDArray[np.uint8]) -> None:
         """Draw what the player sees now into ``out``, uint8[height, width, 3]."""
         state = engine.state
         if engine.choice.biome != self._biome:
             self._biome = engine.choice.biome
-            self._scene[SCENE_PALETTE] = palette_of(biome_name(self._biome))
+            self._set_biome()
         _set_scene(state.player, state.status, state.inventory, self._scene)
         self._renderer.render(
             state.world, state.mobs, state.inventory, self._scene, out, items=state.items, arrows=state.arrows
