@@ -129,9 +129,8 @@ def _set_env(scene, stars, env):
         env[ENV_ZENITH + k] = zenith + (grey - zenith) * wet
     angle = sun_angle(scene[SCENE_TIME]) * 2.0 * math.pi
     env[ENV_SUN_X], env[ENV_SUN_Y] = -math.sin(angle), math.cos(angle)
-    env[ENV_LIGHT] = (_NIGHT_LIGHT + (1.0 - _NIGHT_LIGHT) * day) * (
-        1.0 - (0.4 if scene[SCENE_RAIN] > 1 else 0.25) * wet
-    )
+    gloom = 0.4 if scene[SCENE_RAIN] > 1 else 0.25
+    env[ENV_LIGHT] = (_NIGHT_LIGHT + (1.0 - _NIGHT_LIGHT) * day) * (1.0 - gloom * wet)
     if scene[SCENE_NIGHT_VISION] > 0:
         env[ENV_LIGHT] = 1.0
     env[ENV_GLOW] = max(1.0 - abs(math.cos(angle)) / 0.4, 0.0) * (1.0 - wet) * 0.9
@@ -226,8 +225,8 @@ def render_frame(
     if night > 0.0 and not scene[SCENE_NIGHT_VISION] > 0:
         _moonlight(night, out)
     if scene[SCENE_RAIN] > 0 and scene[SCENE_PRECIPITATION] > 0:
-        fall = scene[SCENE_PRECIPITATION] > 1.0
-        draw_rain(tops, scene[SCENE_TIME], fall, x, z, view, env, out, depth)
+        snow = scene[SCENE_PRECIPITATION] > 1.0
+        draw_rain(tops, scene[SCENE_TIME], snow, x, z, view, env, out, depth)
     if scene[SCENE_HUD] > 0:
         cell_x, cell_y, cell_z = math.floor(x), math.floor(y), math.floor(z)
         cover = cover_light(tops.reshape(-1), tops.shape[0], tops.shape[1], cell_x, cell_y, cell_z)
@@ -235,10 +234,10 @@ def render_frame(
         _draw_hands(scene, detailed, light, env, out, depth)
         if scene[SCENE_HURT] > 0:
             _redden(out)
-        slot = int(scene[SCENE_SLOT])
         draw_hud(
-            pixels, sprites, places, inventory, slot, scene[SCENE_HEALTH], scene[SCENE_FOOD], scene[SCENE_AIR], out
-        )
+            pixels, sprites, places, inventory, int(scene[SCENE_SLOT]),
+            scene[SCENE_HEALTH], scene[SCENE_FOOD], scene[SCENE_AIR], out,
+        )  # fmt: skip
 
 
 def new_scene() -> NDArray[np.float64]:

@@ -57,7 +57,7 @@ _FACES: Final[dict[str, tuple[str, str, str, str]]] = {
 
 # Colours of grass, leaves and water by biome (Minecraft Wiki, "Color": 1.16's values). Textures are painted in the
 # colours of the plains, which come first.
-_BIOME_COLOURS: Final[dict[str, tuple[int, int, int]]] = {
+BIOME_COLOURS: Final[dict[str, tuple[int, int, int]]] = {
     "plains": (0x91BD59, 0x77AB2F, 0x3F76E4),
     "meadow": (0x91BD59, 0x77AB2F, 0x3F76E4),
     "forest": (0x79C05A, 0x59AE30, 0x3F76E4),
@@ -75,7 +75,6 @@ _BIOME_COLOURS: Final[dict[str, tuple[int, int, int]]] = {
     "ocean": (0x8EB971, 0x71A74D, 0x3F76E4),
     "snowy_tundra": (0x80B497, 0x60A17B, 0x3D57D6),
     "snowy_taiga": (0x80B497, 0x60A17B, 0x3D57D6),
-    "dark_forest": (0x507A32, 0x59AE30, 0x3F76E4),
 }
 # Which of them a texture takes.
 _TINTED: Final = {
@@ -112,7 +111,7 @@ def _rgb(colour: int) -> NDArray[np.float64]:
 def _tinted(name: str, biome: str) -> Image:
     """A texture in the colours of a biome."""
     image, which = paint(name), _TINTED[name]
-    ratio = _rgb(_BIOME_COLOURS[biome][which]) / _rgb(_BIOME_COLOURS["plains"][which])
+    ratio = _rgb(BIOME_COLOURS[biome][which]) / _rgb(BIOME_COLOURS["plains"][which])
     grown = image[..., 1] > image[..., 0] if which == 0 else np.ones(image.shape[:2], bool)  # not the earth below grass
     image[grown, :3] = np.clip(image[grown, :3] * ratio + 0.5, 0, 255).astype(np.uint8)
     return image
@@ -120,7 +119,7 @@ def _tinted(name: str, biome: str) -> Image:
 
 def palette_of(biome: str) -> int:
     """The palette of one of ``biomes.BIOMES``; that of the plains for a name without colours."""
-    names = list(_BIOME_COLOURS)
+    names = list(BIOME_COLOURS)
     return names.index(biome) if biome in names else 0
 
 
@@ -152,7 +151,7 @@ def _pack_texels() -> NDArray[np.uint32]:
     """All textures, the icons of the items that are no blocks, their shapes, and the textures of other palettes."""
     images = [paint(name) for name in _TILES]
     images += [draw_item(name) for name in (*(item.name for item in ITEMS), *SHAPES)]
-    images += [_tinted(name, biome) for biome in list(_BIOME_COLOURS)[1:] for name in _TINTED]
+    images += [_tinted(name, biome) for biome in list(BIOME_COLOURS)[1:] for name in _TINTED]
     texels = np.stack([_levels(image) for image in images])
     return np.ascontiguousarray(texels).view("<u4").astype(np.uint32).reshape(-1)
 
@@ -164,7 +163,7 @@ def _pack_faces() -> NDArray[np.int32]:
         faces[block_id(block.name)] = (_TILES[side_x], _TILES[top], _TILES[side_z], _TILES[bottom])
     palettes = [faces]
     first = FIRST_ITEM_TILE + len(ITEMS) + len(SHAPES)
-    for _ in range(len(_BIOME_COLOURS) - 1):
+    for _ in range(len(BIOME_COLOURS) - 1):
         tinted = faces.copy()
         for k, name in enumerate(_TINTED):
             tinted[faces == _TILES[name]] = first + k

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from minestudio_nb.errors import SimulatorError
-from minestudio_nb.simulator import models, render, terrain, textures
+from minestudio_nb.simulator import biomes, models, render, terrain, textures
 from minestudio_nb.simulator import world as w
 from minestudio_nb.simulator.blocks import block_id, item_id
 from minestudio_nb.simulator.mobs import MOB_KINDS, mob_kind
@@ -313,6 +313,95 @@ def test_the_interface():
     assert hearts[0] > hearts[1] > hearts[2]
     moved = _frame(_room(), _scene(HUD=1.0, SLOT=8), (640, 360))
     assert np.abs(moved - empty)[310:360, 450:520].max() > 50
+
+
+def _hud(inventory=EMPTY, **fields):
+    return _frame(_room(), _scene(HUD=1.0, **fields), (640, 360), inventory=inventory)
+
+
+def test_wear_shows_below_the_icon_from_green_to_red():
+    axe, colours = item_id("diamond_axe"), []
+    for used in (0, 300, 1500):
+        inventory = EMPTY.copy()
+        inventory[0] = axe, 1, used
+        row = _hud(inventory)[348, 148:174]  # 13 units below the icon's top at 161, from 2 to 15 units right of 72
+        colours.append((int((row[:, 1] > 150).sum()), int((row[:, 0] > 150).sum())))
+    # 1561 uses: 300 leave 0.81 of 26 pixels, more green than red; 1500 leave 0.04 of them, red.
+    assert colours[1][0] == 21 and colours[1][1] == 0
+    assert colours[2] == (0, 1)
+
+
+def test_breath_shows_as_bubbles_under_water_only():
+    open_air, drowning, empty = (_hud(AIR=air) for air in (300, 121, 0))
+    assert np.array_equal(open_air, empty)
+    columns = np.nonzero(_changed(drowning, open_air)[262:280].any(0))[0]
+    # 121 ticks: four whole bubbles and one that bursts, from the right edge of the food leftwards, 16 pixels each.
+    assert columns.max() in range(496, 504) and columns.min() in range(420, 440)
+
+
+def test_the_off_hand_has_a_slot_of_its_own():
+    inventory = EMPTY.copy()
+    inventory[40] = block_id("torch"), 5, 0
+    rows, columns = np.nonzero(_changed(_hud(inventory), _hud()))
+    assert columns.min() == 80 and columns.max() < 126 and rows.min() >= 314
+
+
+def test_rain_falls_outdoors_only_and_snow_is_whiter():
+    down = _scene(RAIN=1.0, PRECIPITATION=1.0)
+    dry = _frame(_room(), _scene(RAIN=1.0, PRECIPITATION=0.0), (320, 180))
+    wet, snow = (_frame(_room(), _scene(RAIN=1.0, PRECIPITATION=kind), (320, 180)) for kind in (1.0, 2.0))
+    assert 0.01 < _changed(wet, dry).mean() < 0.4
+    assert snow[_changed(snow, dry)].mean() > wet[_changed(wet, dry)].mean() + 40
+    later = _frame(_room(), _scene(RAIN=1.0, TIME=6001.0), (320, 180))
+    assert _changed(later, wet).mean() > 0.005
+    roofed = _room()
+    roofed.blocks[:, :, 20] = block_id("stone")
+    roofed.rebuild()
+    assert np.array_equal(*(_frame(roofed, scene) for scene in (down, _scene(RAIN=1.0, PRECIPITATION=0.0))))
+
+
+def test_biomes_have_their_own_green():
+    world = _room()
+    world.blocks[:, :, 9] = block_id("grass_block")
+    grass = {
+        biome: _hue(_frame(world, _scene(pitch=80.0, PALETTE=textures.palette_of(biome))), 32, 32)
+        for biome in ("plains", "jungle", "desert")
+    }
+    # The ratios of Minecraft's colours: 0x59C93C and 0xBFB755 over 0x91BD59.
+    assert grass["jungle"] / grass["plains"] == pytest.approx([89 / 145, 201 / 189, 60 / 89], rel=0.05)
+    assert grass["desert"] / grass["plains"] == pytest.approx([191 / 145, 183 / 189, 85 / 89], rel=0.05)
+
+
+def test_every_biome_has_colours():
+    assert set(biomes.BIOMES) <= set(textures.BIOME_COLOURS)
+
+
+def test_stars_and_moon_at_night():
+    up = {"pitch": -60.0, "yaw": 0.0}
+    night, day = (_frame(_room(), _scene(**up, TIME=time), (320, 180)) for time in (18000, 6000))
+    stars = night.max(-1) > 60
+    assert 10 < stars.sum() < 1500 and night.mean() < 0.2 * day.mean()
+    moon = _frame(_room(), _scene(pitch=-90.0, TIME=18000), (320, 180))[84:96, 154:166]
+    assert moon.mean() > 150
+
+
+def test_open_water_stands_below_its_cell_and_ice_is_looked_through():
+    world = _room()
+    world.blocks[:, 36:, 9] = block_id("water")
+    world.blocks[:, 36:, 8] = block_id("red_wool")
+    world.rebuild()
+    frame = _frame(world, _scene(y=10.3), (320, 180))
+    # From 0.3 above the stone its edge at 3.5 hides the water's surface, 0.11 lower, up to a distance of 4.8.
+    assert frame[100, 160, 2] > 1.2 * frame[100, 160, 0]
+    icy = _room()
+    icy.blocks[:, 36, 10:14] = block_id("ice")
+    icy.blocks[:, 37, 10:14] = block_id("red_wool")
+    icy.rebuild()
+    plain = _room()
+    plain.blocks[:, 36, 10:14] = block_id("ice")
+    plain.rebuild()
+    through, alone = (_hue(_frame(w, _scene(pitch=10.0)), 30, 32) for w in (icy, plain))
+    assert through[1] < alone[1] - 20
 
 
 def test_the_hand_swings_and_holds():
