@@ -10,6 +10,7 @@ from typing import Any, Literal
 from minestudio_nb.config.fields import Problem
 from minestudio_nb.config.minestudio_compat import (
     CALLBACK_NAMES,
+    NOT_FOR_SPECS,
     OWN_CALLBACK_NAMES,
     REAL_GAME_CALLBACKS,
     VOXEL_ARGUMENTS,
@@ -222,7 +223,7 @@ def _parts_of_the_world(config: OnlineConfig) -> Iterator[Problem]:
             text = f"{', '.join(given)} say how a Minecraft world is built, which a Gymnasium environment is not"
             yield Problem("env_config", text, "Remove them, they have no effect.", "warning")
         return
-    known = (*CALLBACK_NAMES, *OWN_CALLBACK_NAMES)
+    known = [name for name in (*CALLBACK_NAMES, *OWN_CALLBACK_NAMES) if name not in NOT_FOR_SPECS]
     for index, callback in enumerate(env.callbacks):
         name = callback["name"]
         if not {name, f"{name}Callback"} & set(known):

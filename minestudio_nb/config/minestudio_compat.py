@@ -29,8 +29,11 @@ from minestudio_nb.errors import ConfigError
 
 __all__ = [
     "CALLBACK_NAMES",
+    "NOT_FOR_SPECS",
     "OWN_CALLBACK_NAMES",
+    "REAL_GAME_CALLBACKS",
     "TARGETS",
+    "VOXEL_ARGUMENTS",
     "execute_module",
     "imports_minestudio",
     "placeholder",
@@ -64,6 +67,8 @@ CALLBACK_NAMES = (
     "load_callbacks_from_config",
 )
 """What ``minestudio.simulator.callbacks`` of MineStudio 1.1.6 exports; another name there is a misspelling."""
+NOT_FOR_SPECS = ("MinecraftCallback", "load_callbacks_from_config")
+"""Those of them that no list of callbacks in a configuration can name."""
 OWN_CALLBACK_NAMES = ("PortalFrameCallback",)
 """What VoxelSim has beside them; no module of MineStudio's can import these."""
 
@@ -79,12 +84,18 @@ TARGETS: Mapping[str, tuple[str, str]] = {
     "minestudio.simulator.entry.MinecraftSim": ("minestudio_nb.simulator", "VoxelSim"),
     "minestudio.simulator.entry.CameraConfig": ("minestudio_nb.simulator", "CameraConfig"),
     **{f"{CALLBACKS}.{name}": ("minestudio_nb.simulator.callbacks", name) for name in CALLBACK_NAMES},
+    "minestudio.benchmark.convert_yaml_to_callbacks": ("minestudio_nb.simulator.callbacks", "read_task_file"),
+    "minestudio.benchmark.utility.read_conf.convert_yaml_to_callbacks": (
+        "minestudio_nb.simulator.callbacks",
+        "read_task_file",
+    ),
+    "minestudio.benchmark.utility.task_call.TaskCallback": ("minestudio_nb.simulator.callbacks", "TaskCallback"),
     "minestudio.models.MinePolicy": ("minestudio_nb.policies", "MinePolicy"),
     "minestudio.models.base_policy.MinePolicy": ("minestudio_nb.policies", "MinePolicy"),
     "minestudio.models.VPTPolicy": ("minestudio_nb.policies", "VPTPolicy"),
     "minestudio.models.vpt.VPTPolicy": ("minestudio_nb.policies", "VPTPolicy"),
 }
-"""Classes, by MineStudio's dotted name: (module, name) of the equivalent, imported when the module asks for it."""
+"""By MineStudio's dotted name: (module, name) of the equivalent, imported when the module asks for it."""
 
 DEFERRED_TARGETS: Mapping[str, tuple[str, str]] = {
     "minestudio.utils.get_compute_device": ("minestudio_nb.policies", "get_compute_device"),

@@ -18,11 +18,14 @@ from minestudio_nb.config import build_generator, load_config
 from minestudio_nb.config.minestudio_compat import (
     CALLBACK_NAMES,
     DEFERRED_TARGETS,
+    NOT_FOR_SPECS,
+    REAL_GAME_CALLBACKS,
     TARGETS,
     execute_module,
     imports_minestudio,
 )
 from minestudio_nb.contracts.generators import GeneratorSpec
+from minestudio_nb.environments.build import EnvFactory
 from minestudio_nb.errors import ConfigError, SimulatorError
 
 ROOT = Path(minestudio_nb.__file__).parents[1]
@@ -158,6 +161,42 @@ def lacking():
 """
 
 
+ALL_CALLBACKS_FORM = """
+from minestudio.simulator import MinecraftSim
+from minestudio.simulator.callbacks import *
+from minestudio.simulator.callbacks.hard_reset import HardResetCallback
+from minestudio.benchmark import convert_yaml_to_callbacks
+from minestudio.benchmark.utility.task_call import TaskCallback as BenchmarkTask
+
+online_dict = {}
+
+def env_generator():
+    commands, task = convert_yaml_to_callbacks("TASK_FILE")
+    return MinecraftSim(
+        obs_size=(16, 16), render_size=(32, 18), world_size=32, pool_size=1,
+        callbacks=[
+            HardResetCallback([{"seed": 4, "position": [8.5, 64, 8.5]}]),
+            SpeedTestCallback(50),
+            RecordCallback(record_path="FILMS", fps=20, frame_type="pov", record_actions=True),
+            SummonMobsCallback([{"name": "pig", "number": 2, "range_x": [-3, 3], "range_z": [-3, 3]}]),
+            MaskActionsCallback(attack=0),
+            RewardsCallback([{"event": "use_item", "objects": ["dirt"], "reward": 1.0, "identity": "place",
+                              "max_reward_times": 9}]),
+            FastResetCallback(biomes=["plains"], random_tp_range=1000),
+            CommandsCallback(commands),
+            BenchmarkTask(task),
+            TaskCallback([{"name": "chop", "text": "chop the tree"}]),
+            JudgeResetCallback(600),
+            GateRewardsCallback(),
+            VoxelsCallback([-1, 1, -1, 1, -1, 1]),
+            InitInventoryCallback([{"slot": 8, "type": "dirt", "quantity": ">2"}], distraction_level="zero"),
+            PrevActionCallback(),
+            Compose([JudgeResetCallback(9)], options=1),
+        ] + load_callbacks_from_config("TASK_FILE"),
+    )
+"""
+
+
 def module_spec(source: str, function: str, simulator: str = "voxel") -> GeneratorSpec:
     return GeneratorSpec(kind="module", function=function, source=source, path="given.py", simulator=simulator)
 
@@ -253,6 +292,54 @@ def test_misspelled_callback_is_an_import_error() -> None:
     source = "from minestudio.simulator.callbacks import SumonMobsCallback\nonline_dict = {}\n"
     with pytest.raises(ConfigError, match="did you mean 'SummonMobsCallback'"):
         execute_module(source, "typo.py")
+
+
+def test_all_callbacks_in_one_environment(tmp_path: Path) -> None:
+    task = tmp_path / "dig.yaml"
+    task.write_text("custom_init_commands: [/give @s stone 2]\ntext: Dig.\ndefaults: [base, _self_]\n")
+    source = ALL_CALLBACKS_FORM.replace("TASK_FILE", str(task)).replace("FILMS", str(tmp_path / "films"))
+    env = build_generator(module_spec(source, "env_generator"))
+    for _ in range(2):
+        obs, info = env.reset()
+        assert info["inventory"][0] == {"type": "stone", "quantity": 4}, "twice by the commands of the file"
+        assert info["inventory"][8]["quantity"] >= 3
+        assert obs["task"] == {"name": "dig", "text": "Dig."}
+        for step in range(9):
+            obs, reward, terminated, truncated, info = env.step(env.noop_action())
+            assert (reward, terminated, truncated) == (0.0, False, step == 8)
+        assert len(info["voxels"]) == 27 and "forward" in obs["env_prev_action"]
+    env.close()
+    assert len(list((tmp_path / "films").iterdir())) == 4
+
+
+def test_all_callbacks_as_specs(tmp_path: Path) -> None:
+    arguments = {
+        "HardReset": {"spawn_positions": [{"seed": 4, "position": [8.5, 64, 8.5]}]},
+        "SpeedTest": {},
+        "Record": {"record_path": str(tmp_path)},
+        "SummonMobs": {"mobs": [{"name": "pig", "number": 2, "range_x": [-3, 3], "range_z": [-3, 3]}]},
+        "MaskActions": {"mobs": [-9, 9, -9, 9, -9, 9], "hotbar.1": 0},
+        "Rewards": {"reward_cfg": []},
+        "FastReset": {"biomes": ["plains"], "random_tp_range": 1000},
+        "Commands": {"commands": ["/time set noon"]},
+        "Task": {"task_cfg": [{"name": "chop", "text": "chop the tree"}]},
+        "JudgeReset": {"time_limit": 3},
+        "GateRewards": {},
+        "Voxels": {},
+        "InitInventory": {"init_inventory": [{"slot": "random", "type": "dirt", "quantity": "random"}]},
+        "PrevAction": {},
+        "Compose": {"callbacks": [{"name": "JudgeReset", "args": {"time_limit": 3}}]},
+    }
+    names = {name.removesuffix("Callback") for name in CALLBACK_NAMES if name not in NOT_FOR_SPECS}
+    assert set(arguments) == names - {name.removesuffix("Callback") for name in REAL_GAME_CALLBACKS}
+    specs = [{"name": name, "args": args} for name, args in arguments.items()]
+    settings = {"env_config": {"obs_size": [16, 16], "callbacks": specs, "kwargs": {"world_size": 32, "pool_size": 1}}}
+    env = EnvFactory(load_config(settings).env)(0)
+    env.reset()
+    for _ in range(3):
+        info = env.step(env.noop_action())[-1]
+    assert info["task"] == "chop" and len(info["mobs"]) == 2 and len(info["voxels"]) == 15**3
+    env.close()
 
 
 def test_star_import_of_callbacks() -> None:

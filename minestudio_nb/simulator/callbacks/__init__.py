@@ -11,7 +11,7 @@ from minestudio_nb.simulator.callbacks.elsewhere import (
     PlaySegmentCallback,
     PointCallback,
 )
-from minestudio_nb.simulator.callbacks.loading import REGISTRY, from_spec, load_callbacks_from_config
+from minestudio_nb.simulator.callbacks.loading import REGISTRY, from_spec, load_callbacks_from_config, read_task_file
 from minestudio_nb.simulator.callbacks.observing import PrevActionCallback, SpeedTestCallback, TaskCallback
 from minestudio_nb.simulator.callbacks.outcome import (
     GateRewardsCallback,
@@ -48,4 +48,5 @@ __all__ = [
     "VoxelsCallback",
     "from_spec",
     "load_callbacks_from_config",
+    "read_task_file",
 ]

@@ -113,3 +113,13 @@ def load_callbacks_from_config(config: Mapping[str, Any] | str | Path) -> list[M
             _log.warning("A task file's key %r says nothing to any callback; the nearest that does is %r.", key, near)
     made = (cls.create_from_conf(config) for cls, _ in FROM_FILES)
     return [callback for callback in made if callback is not None]
+
+
+def read_task_file(path: str | Path) -> tuple[list[str], dict[str, str]]:
+    """The commands of a task file, and its task as ``TaskCallback`` takes it: MineStudio's convert_yaml_to_callbacks.
+
+    Raises:
+        SimulatorError: there is no such file, or it holds no mapping.
+    """
+    data = MinecraftCallback.load_data_from_conf(path)
+    return list(data.get("custom_init_commands", ())), {"name": Path(path).stem, "text": data.get("text", "")}
