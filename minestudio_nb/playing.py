@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PlayedEpisode", "Player", "play"]
 
-KEPT_EPISODES: Final = 16
-"""Episodes that a player remembers; one takes as much memory as its world."""
+KEPT_EPISODES: Final = 100
+"""Episodes that a player remembers, some tens of kilobytes each."""
 JPEG_QUALITY: Final = 82
 SAVE_SECONDS: Final = 300.0
 FOLDER: Final = "play"
@@ -268,7 +268,7 @@ class Player:
 
     @property
     def episodes(self) -> Sequence[PlayedEpisode]:
-        """The latest episodes that are over or were given up, at most 16, the newest last."""
+        """The latest episodes that are over or were given up, at most 100, the newest last."""
         return tuple(self._game.episodes)
 
     @property
@@ -288,11 +288,17 @@ class Player:
 
     def reset(self) -> None:
         """Gives up the running episode, which is kept, and begins another."""
-        self._widget.loop.order("reset")
+        self._order("reset")
 
     def record(self, on: bool = True) -> None:
         """Whether episodes are saved to ``runs/play`` when they end."""
-        self._widget.loop.order("record", on)
+        self._order("record", on)
+
+    def _order(self, what: Any, value: bool = True) -> None:
+        loop = self._widget.loop
+        loop.order(what, value)
+        if not loop.settle():
+            raise ResourceError(f"The game did not answer in time; its state is {loop.state}. Close it and play again.")
 
     def close(self) -> None:
         """Ends the game and its threads; a running episode is kept."""

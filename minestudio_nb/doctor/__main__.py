@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from minestudio_nb.environments.minecraft.install import install
 
         try:
-            python = install(options.install_minecraft)
+            python = install(options.install_minecraft, options.base, options.torch_index)
         except MineStudioError as error:
             sys.stderr.write(f"{type(error).__name__}: {error}\n")
             return 2
@@ -53,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="first make an interpreter with MineStudio in DIR; env_config.python is then DIR/bin/python",
     )
+    parser.add_argument("--base", metavar="PYTHON", help="with it: the Python to build from (default: this one)")
+    parser.add_argument("--torch-index", metavar="URL", help="with it: package index for torch alone")
     return parser
 
 

@@ -148,6 +148,11 @@ class GameLoop:
                 self._carry_out()
             self._wake.notify()
 
+    def settle(self, timeout: float = 10.0) -> bool:
+        """Waits until all orders so far have been carried out; False when that took longer than ``timeout`` seconds."""
+        with self._wake:
+            return self._wake.wait_for(lambda: not self._orders, timeout)
+
     def close(self, timeout: float = 10.0) -> None:
         """Ends the thread and the episode. Idempotent."""
         with self._wake:
@@ -230,26 +235,32 @@ class GameLoop:
             self._wake.wait(max(0.001, self._due - now) if playing else LEASE_SECONDS / 10)
 
     def _carry_out(self) -> None:
-        """All orders that have come."""
+        """All orders that have come. One leaves the queue when it has been carried out."""
         while True:
             with self._wake:
                 if not self._orders:
+                    self._wake.notify_all()
                     return
-                what, value = self._orders.popleft()
+                what, value = self._orders[0]
                 self._frame_due = True
-            if what == "record":
-                self._recording = value
-            elif what == "pause" and self._state == "playing":
-                self._release()
-                self._state = "paused"
-            elif what == "play" and self._state == "paused":
+            self._obey(what, value)
+            with self._wake:
+                self._orders.popleft()
+
+    def _obey(self, what: Order, value: bool) -> None:
+        if what == "record":
+            self._recording = value
+        elif what == "pause" and self._state == "playing":
+            self._release()
+            self._state = "paused"
+        elif what == "play" and self._state == "paused":
+            self._start()
+        elif what == "reset" or (what == "play" and self._state == "over"):
+            self._finish()
+            self._begin()
+            self._state, self._error = "paused", ""
+            if what == "play":
                 self._start()
-            elif what == "reset" or (what == "play" and self._state == "over"):
-                self._finish()
-                self._begin()
-                self._state, self._error = "paused", ""
-                if what == "play":
-                    self._start()
 
     def _start(self) -> None:
         self._tick_times.clear()

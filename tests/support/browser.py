@@ -234,7 +234,7 @@ def open_notebook(
             if dark:
                 change = "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
                 page.evaluate(change)
-                page.wait_for_selector("body[data-jp-theme-light='false']", timeout=milliseconds)
+                page.wait_for_selector("body[data-jp-theme-light='false']", state="attached", timeout=milliseconds)
             yield opened
         finally:
             browser.close()

@@ -159,6 +159,8 @@ def test_the_keyboard_alone_is_enough_and_leaving_the_picture_pauses(notebook: N
     page.keyboard.down("ArrowRight")
     wait_steps(notebook, 10)
     page.keyboard.up("ArrowRight")
+    page.keyboard.press("Tab")  # leaves the picture
+    notebook.wait("() => document.querySelector('.msnb-play .big').textContent === 'Paused'")
     record = page.locator(".msnb-play button:text('Record')")
     assert record.get_attribute("aria-pressed") == "true"
     record.click()
@@ -167,7 +169,6 @@ def test_the_keyboard_alone_is_enough_and_leaving_the_picture_pauses(notebook: N
     assert after["state"] == "paused" and after["recording"] is False
     turned = (after["yaw"] - before["yaw"]) % 360.0
     assert turned >= 54.0 and turned / 6.0 == pytest.approx(round(turned / 6.0), abs=1e-3), "6 degrees a tick"
-    notebook.wait("() => document.querySelector('.msnb-play .big').textContent === 'Paused'")
 
 
 def test_a_view_that_is_gone_stops_the_world_and_closing_ends_everything(notebook: Notebook) -> None:

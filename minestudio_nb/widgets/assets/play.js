@@ -147,6 +147,7 @@ function render({ model, el }) {
     if (locked()) document.exitPointerLock();
   }
   function play() {
+    if (["closed", "failed"].includes(hud.state)) return;
     canvas.focus({ preventScroll: true });
     send({ k: "do", what: "play" });
     hud = { ...hud, state: "playing" }; // until the next frame says so
@@ -166,7 +167,10 @@ function render({ model, el }) {
     if (name || event.code === "Enter" || event.code === "Escape") event.preventDefault();
     if (event.repeat) return;
     if (event.code === "Escape") pause();
-    else if (event.code === "Enter" && !playing()) play();
+    else if (event.code === "Enter") {
+      if (!locked()) lockPointer();
+      play(); // even if it seems to be playing: a pause may not have been answered yet
+    }
     else if (name && playing()) {
       if (name === "forward" && performance.now() - forwardReleased < DOUBLE_TAP_MS) held.set("double tap", "sprint");
       press(event.code, name);
@@ -187,7 +191,7 @@ function render({ model, el }) {
     event.stopPropagation();
     canvas.focus({ preventScroll: true });
     if (!playing()) {
-      if (event.button !== 0 || hud.state === "closed" || hud.state === "failed") return;
+      if (event.button !== 0) return;
       lockPointer();
       play();
       return;
