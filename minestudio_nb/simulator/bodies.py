@@ -100,6 +100,112 @@ def box_is_free(blocks, x, y, z, half, height):
     return True
 
 
+_LAVA: Final = table.block_id("lava")
+_SURFACE: Final = 8.0 / 9.0
+"""Height of a liquid's surface in its topmost cell, in blocks."""
+_TOUCH: Final = 1e-3
+"""What is nearer than this to a box touches it."""
+
+
+@njit(cache=True, nogil=True)
+def submerged(blocks, x, y, z):
+    """Whether a point is in water, below its surface."""
+    cx, cy, cz = math.floor(x), math.floor(y), math.floor(z)
+    block = get_block(blocks, cx, cy, cz)
+    if not _LIQUID[block] or block == _LAVA:
+        return False
+    return y - cy < _SURFACE or get_block(blocks, cx, cy + 1, cz) == block
+
+
+@njit(cache=True, nogil=True)
+def liquid_depths(blocks, x, y, z, half, height):
+    """How deep the bottom of the box x±half, y..y+height, z±half is in water, and in lava, in blocks; 0 outside."""
+    water = lava = 0.0
+    for cx in range(math.floor(x - half + _TOUCH), math.floor(x + half - _TOUCH) + 1):
+        for cz in range(math.floor(z - half + _TOUCH), math.floor(z + half - _TOUCH) + 1):
+            for cy in range(math.floor(y + _TOUCH), math.floor(y + height - _TOUCH) + 1):
+                block = get_block(blocks, cx, cy, cz)
+                if not _LIQUID[block]:
+                    continue
+                depth = cy + (1.0 if get_block(blocks, cx, cy + 1, cz) == block else _SURFACE) - y
+                if block == _LAVA:
+                    lava = max(lava, depth)
+                else:
+                    water = max(water, depth)
+    return water, lava
+
+
+@njit(cache=True, nogil=True)
+def touches(blocks, x, y, z, half, height, block):
+    """Whether the box x±half, y..y+height, z±half touches a block of one kind."""
+    for cx in range(math.floor(x - half - _TOUCH), math.floor(x + half + _TOUCH) + 1):
+        for cz in range(math.floor(z - half - _TOUCH), math.floor(z + half + _TOUCH) + 1):
+            for cy in range(math.floor(y - _TOUCH), math.floor(y + height + _TOUCH) + 1):
+                if get_block(blocks, cx, cy, cz) == block:
+                    return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def solid_along(blocks, x, y, z, dx, dy, dz):
+    """The share of the way from a point along (dx, dy, dz) up to the first solid block; 2.0 if none is on it.
+
+    A point inside a solid block gives 0. Every cell that the line crosses is looked at, however long it is.
+    """
+    cx, cy, cz = math.floor(x), math.floor(y), math.floor(z)
+    if _SOLID[get_block(blocks, cx, cy, cz)]:
+        return 0.0
+    step_x, step_y, step_z = (1 if dx > 0 else -1), (1 if dy > 0 else -1), (1 if dz > 0 else -1)
+    delta_x = abs(1.0 / dx) if dx != 0.0 else 1e30
+    delta_y = abs(1.0 / dy) if dy != 0.0 else 1e30
+    delta_z = abs(1.0 / dz) if dz != 0.0 else 1e30
+    next_x = (cx + 1 - x if dx > 0 else x - cx) * delta_x if dx != 0.0 else 1e30
+    next_y = (cy + 1 - y if dy > 0 else y - cy) * delta_y if dy != 0.0 else 1e30
+    next_z = (cz + 1 - z if dz > 0 else z - cz) * delta_z if dz != 0.0 else 1e30
+    while True:
+        if next_x < next_y and next_x < next_z:
+            at, cx, next_x = next_x, cx + step_x, next_x + delta_x
+        elif next_y < next_z:
+            at, cy, next_y = next_y, cy + step_y, next_y + delta_y
+        else:
+            at, cz, next_z = next_z, cz + step_z, next_z + delta_z
+        if at > 1.0:
+            return 2.0
+        if _SOLID[get_block(blocks, cx, cy, cz)]:
+            return at
+
+
+@njit(cache=True, nogil=True)
+def ray_enters_box(ox, oy, oz, dx, dy, dz, x, y, z, half, height, reach):
+    """Where a ray enters the box x±half, y..y+height, z±half: in lengths of its direction (dx, dy, dz), so in blocks if
+    that is 1; -1 if not within ``reach``. From inside the box it is 0."""
+    near, far = 0.0, reach
+    for axis in range(3):
+        if axis == 0:
+            o, d, low, high = ox, dx, x - half, x + half
+        elif axis == 1:
+            o, d, low, high = oy, dy, y, y + height
+        else:
+            o, d, low, high = oz, dz, z - half, z + half
+        if abs(d) < 1e-9:
+            if o < low or o > high:
+                return -1.0
+            continue
+        a, b = (low - o) / d, (high - o) / d
+        near = max(near, min(a, b))
+        far = min(far, max(a, b))
+    return near if near <= far else -1.0
+
+
+@njit(cache=True, nogil=True)
+def bell(rng):
+    """A random number with mean 0 and deviation 1: twelve uniform ones summed, so that no logarithm is needed."""
+    total = -6.0
+    for _ in range(12):
+        total += uniform(rng)
+    return total
+
+
 @njit(cache=True, nogil=True)
 def _slab_is_free(blocks, axis, q, a0, a1, b0, b1):
     """Whether the cells of one layer, at ``q`` along ``axis``, are free in the ranges a0..a1 and b0..b1.

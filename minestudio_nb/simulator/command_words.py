@@ -14,8 +14,8 @@ from minestudio_nb.simulator import blocks as table
 from minestudio_nb.simulator.bodies import cos_deg, sin_deg
 from minestudio_nb.simulator.engine import VoxelEngine
 from minestudio_nb.simulator.mobs import MOB_NAMES
-from minestudio_nb.simulator.physics import eye_height
 from minestudio_nb.simulator.state import A_STATE, A_X, I_ITEM, I_X, M_KIND, M_X, P_PITCH, P_X, P_YAW
+from minestudio_nb.simulator.vitals import eye_height
 
 _PLAYER_SELECTORS: Final = ("@p", "@a", "@r")
 _ENTITY_KINDS: Final = ("player", "item", "arrow", *MOB_NAMES)

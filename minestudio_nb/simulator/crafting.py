@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from minestudio_nb.errors import SimulatorError
 from minestudio_nb.simulator import blocks as table
 from minestudio_nb.simulator.inventory import BACKPACK_SLOTS
-from minestudio_nb.simulator.physics import eye_height
 from minestudio_nb.simulator.state import E_CRAFT, P_X, P_Y, P_Z, SLOT_COUNT, SLOT_ITEM
+from minestudio_nb.simulator.vitals import eye_height
 
 if TYPE_CHECKING:
     from minestudio_nb.simulator.engine import VoxelEngine

@@ -21,7 +21,6 @@ from minestudio_nb.simulator.bodies import box_is_free
 from minestudio_nb.simulator.interaction import drop_of_block, remove_block
 from minestudio_nb.simulator.inventory import empty_inventory, fill_inventory
 from minestudio_nb.simulator.mobs import MOB_HALF, MOB_HEIGHT, summon
-from minestudio_nb.simulator.physics import HALF_WIDTH, HEIGHT, SNEAK_HEIGHT
 from minestudio_nb.simulator.state import (
     M_KIND,
     M_X,
@@ -34,13 +33,13 @@ from minestudio_nb.simulator.state import (
     S_DEAD,
     S_FALL_DAMAGE,
     S_RAIN,
-    S_SNEAKING,
     S_TILE_DROPS,
     S_TIME,
     SimState,
 )
 from minestudio_nb.simulator.terrain import WorldPool
 from minestudio_nb.simulator.tick import advance
+from minestudio_nb.simulator.vitals import HALF_WIDTH, HEIGHT, body_height
 from minestudio_nb.simulator.world import World, get_block
 
 WEATHERS: Final = ("clear", "rain", "thunder")
@@ -278,7 +277,7 @@ class VoxelEngine:
         state = self.state
         blocks, player = state.world.blocks, state.player
         x, y, z = player[P_X : P_Z + 1].tolist()
-        if not box_is_free(blocks, x, y, z, HALF_WIDTH, SNEAK_HEIGHT if state.status[S_SNEAKING] else HEIGHT):
+        if not box_is_free(blocks, x, y, z, HALF_WIDTH, body_height(state.status)):
             self.teleport(x, y, z)
         for mob in state.mobs:
             kind = int(mob[M_KIND])

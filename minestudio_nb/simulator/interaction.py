@@ -1,7 +1,6 @@
-"""What the player does to the world: look at a target, break it, hit it, place blocks, drop items.
+"""What the player does to the world: look at a target, break it, hit it, place blocks, use and drop items.
 
-Speeds and delays are Minecraft 1.16's. One thing differs on purpose: while the attack key is held on a mob, the
-player hits it again every ten ticks, where the game wants a new click.
+Speeds and delays are Minecraft 1.16's. What hits do is in ``combat``, what bows and food do in ``use_items``.
 """
 
 from __future__ import annotations
@@ -14,19 +13,14 @@ from minestudio_nb.simulator import blocks as table
 from minestudio_nb.simulator.actions import TICK_ATTACK, TICK_DROP, TICK_USE
 from minestudio_nb.simulator.blocks import TOOL_SHEARS
 from minestudio_nb.simulator.bodies import cos_deg, randint, sin_deg, uniform
+from minestudio_nb.simulator.combat import hit_mob
 from minestudio_nb.simulator.inventory import take_one, wear
 from minestudio_nb.simulator.items import drop_from_block, throw_item
-from minestudio_nb.simulator.mobs import MOB_HALF, MOB_HEIGHT, drop_loot, strike_mob
-from minestudio_nb.simulator.physics import HALF_WIDTH, HEIGHT, SNEAK_HEIGHT, eye_height
+from minestudio_nb.simulator.mobs import MOB_HALF, MOB_HEIGHT
 from minestudio_nb.simulator.state import (
-    C_KILLS,
-    E_CUSTOM,
-    E_DAMAGE,
     E_DROP,
-    E_KILL,
     E_MINE,
     E_USE,
-    M_HURT,
     M_KIND,
     M_X,
     M_Y,
@@ -44,11 +38,9 @@ from minestudio_nb.simulator.state import (
     S_BREAK_Z,
     S_DROP_HELD,
     S_HIT_DELAY,
-    S_IN_WATER,
     S_ON_GROUND,
     S_SINCE_ATTACK,
     S_SLOT,
-    S_SNEAKING,
     S_SWING,
     S_TARGET,
     S_TARGET_FACE,
@@ -57,6 +49,7 @@ from minestudio_nb.simulator.state import (
     S_TARGET_Y,
     S_TARGET_Z,
     S_TILE_DROPS,
+    S_UNDER_WATER,
     S_USE_DELAY,
     SLOT_DAMAGE,
     SLOT_ITEM,
@@ -65,6 +58,8 @@ from minestudio_nb.simulator.state import (
     TARGET_MOB,
     TARGET_NONE,
 )
+from minestudio_nb.simulator.use_items import begin_use, go_on_using
+from minestudio_nb.simulator.vitals import EXHAUSTION_BREAK, HALF_WIDTH, add_exhaustion, body_height, eye_height
 from minestudio_nb.simulator.world import FACE_DX, FACE_DY, FACE_DZ, get_block, raycast, set_block
 
 BLOCK_REACH: Final = 4.5
@@ -157,7 +152,8 @@ def breaking_speed(block, item, on_ground, in_water):
     Args:
         block: block id.
         item: id of the item in the hand; 0 for the bare hand.
-        on_ground, in_water: where the player stands; in the air and under water it takes five times as long.
+        on_ground, in_water: where the player stands, and whether its eyes are under water; in the air and under water
+            it takes five times as long.
     """
     hardness = _HARDNESS[block]
     if hardness < 0.0:
@@ -244,44 +240,20 @@ def _dig(s, item):
         player[P_BREAKING] = 0.0
     if status[S_HIT_DELAY] > 0:
         return
-    speed = breaking_speed(status[S_TARGET_ID], item, status[S_ON_GROUND] != 0, status[S_IN_WATER] != 0)
+    speed = breaking_speed(status[S_TARGET_ID], item, status[S_ON_GROUND] != 0, status[S_UNDER_WATER] != 0)
     player[P_BREAKING] += speed
     if player[P_BREAKING] >= 1.0 - ROUNDING:
         _break_block(s, x, y, z)
+        add_exhaustion(player, EXHAUSTION_BREAK)
         player[P_BREAKING] = 0.0
         status[S_BREAK_Y] = -1
         status[S_HIT_DELAY] = 0 if speed >= 1.0 else HIT_DELAY
 
 
 @njit(cache=True, nogil=True)
-def _hit_mob(s, item):
-    """Hit the targeted mob, with the damage that the time since the last hit allows."""
-    player, status, mobs, stats = s.player, s.status, s.mobs, s.stats
-    if status[S_ATTACK_HELD] and status[S_SINCE_ATTACK] < HOLD_HIT_INTERVAL:
-        return
-    row = status[S_TARGET_ID]
-    if mobs[row, M_HURT] > 0:
-        return
-    charge = min(1.0, (status[S_SINCE_ATTACK] + 0.5) * _ITEM_ATTACK_SPEED[item] / 20.0)
-    damage = _ITEM_ATTACK[item] * (0.2 + 0.8 * charge * charge)
-    status[S_SINCE_ATTACK] = 0
-    stats[E_DAMAGE, 0] += int(10.0 * damage)
-    if strike_mob(mobs[row], s.minds[row], damage, player[P_YAW]):
-        kind = int(mobs[row, M_KIND])
-        mobs[row, M_KIND] = -1.0
-        status[S_TARGET] = TARGET_NONE
-        stats[E_KILL, kind] += 1
-        stats[E_CUSTOM, C_KILLS] += 1
-        drop_loot(s, kind, mobs[row, M_X], mobs[row, M_Y], mobs[row, M_Z])
-    if _WEAR_BY_HITTING[item] > 0:
-        stats[E_USE, item] += 1
-        wear(s.inventory, stats, status[S_SLOT], _WEAR_BY_HITTING[item])
-
-
-@njit(cache=True, nogil=True)
 def _cell_is_taken(player, status, mobs, x, y, z):
     """Whether the player or a mob stands in a cell."""
-    height = SNEAK_HEIGHT if status[S_SNEAKING] else HEIGHT
+    height = body_height(status)
     px, py, pz = player[P_X], player[P_Y], player[P_Z]
     inside = x < px + HALF_WIDTH and x + 1 > px - HALF_WIDTH and z < pz + HALF_WIDTH and z + 1 > pz - HALF_WIDTH
     if inside and y < py + height and y + 1 > py:
@@ -299,14 +271,11 @@ def _cell_is_taken(player, status, mobs, x, y, z):
 
 
 @njit(cache=True, nogil=True)
-def _place(s):
-    """Place a block from the main hand, else from the off hand, against the targeted face."""
+def _place(s, slot):
+    """Place a block from a slot against the targeted face; returns whether that was possible."""
     blocks, status, inventory = s.blocks, s.status, s.inventory
-    slot = status[S_SLOT]
-    if inventory[slot, 1] == 0 or _PLACES_BLOCK[inventory[slot, 0]] < 0:
-        slot = OFFHAND_SLOT
-    if inventory[slot, 1] == 0 or _PLACES_BLOCK[inventory[slot, 0]] < 0:
-        return
+    if status[S_TARGET] != TARGET_BLOCK or inventory[slot, 1] == 0 or _PLACES_BLOCK[inventory[slot, 0]] < 0:
+        return False
     item = inventory[slot, 0]
     block = _PLACES_BLOCK[item]
     x, y, z = status[S_TARGET_X], status[S_TARGET_Y], status[S_TARGET_Z]
@@ -314,14 +283,23 @@ def _place(s):
         face = status[S_TARGET_FACE]
         x, y, z = x + FACE_DX[face], y + FACE_DY[face], z + FACE_DZ[face]
     if y < 0 or y >= blocks.shape[2] or not _REPLACEABLE[get_block(blocks, x, y, z)]:
-        return
+        return False
     if _SOLID[block] and _cell_is_taken(s.player, status, s.mobs, x, y, z):
-        return
+        return False
     set_block(blocks, s.masks, s.tops, x, y, z, block)
     take_one(inventory, slot)
     s.stats[E_USE, item] += 1
     status[S_USE_DELAY] = USE_DELAY
     status[S_SWING] = SWING_TICKS
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _use(s):
+    """The use key: the main hand's item, else the off hand's, is placed, or begins to be drawn or eaten."""
+    for slot in (s.status[S_SLOT], OFFHAND_SLOT):
+        if _place(s, slot) or begin_use(s, slot):
+            return
 
 
 @njit(cache=True, nogil=True)
@@ -340,7 +318,8 @@ def interact(s, action, hit):
     status[S_SINCE_ATTACK] += 1
     if status[S_HIT_DELAY] > 0:
         status[S_HIT_DELAY] -= 1
-    if action[TICK_ATTACK]:
+    using = go_on_using(s, action)
+    if action[TICK_ATTACK] and not using:
         if status[S_SWING] == 0 and (not status[S_ATTACK_HELD] or status[S_TARGET] != TARGET_NONE):
             status[S_SWING] = SWING_TICKS
         if status[S_TARGET] == TARGET_BLOCK:
@@ -348,7 +327,7 @@ def interact(s, action, hit):
         else:
             player[P_BREAKING] = 0.0
             if status[S_TARGET] == TARGET_MOB:
-                _hit_mob(s, item)
+                hit_mob(s)
         status[S_ATTACK_HELD] = 1
     else:
         player[P_BREAKING] = 0.0
@@ -356,8 +335,8 @@ def interact(s, action, hit):
         status[S_HIT_DELAY] = 0
     if status[S_USE_DELAY] > 0:
         status[S_USE_DELAY] -= 1
-    if action[TICK_USE] and status[S_USE_DELAY] == 0 and status[S_TARGET] == TARGET_BLOCK:
-        _place(s)
+    if action[TICK_USE] and status[S_USE_DELAY] == 0 and not using:
+        _use(s)
     if not action[TICK_USE]:
         status[S_USE_DELAY] = 0
     if action[TICK_DROP] and not status[S_DROP_HELD] and inventory[slot, 1] > 0:

@@ -14,7 +14,6 @@ from numba import njit
 from minestudio_nb.simulator import blocks as table
 from minestudio_nb.simulator.bodies import box_is_free, clip_move, cos_deg, is_liquid_at, sin_deg, uniform
 from minestudio_nb.simulator.inventory import give
-from minestudio_nb.simulator.physics import HALF_WIDTH, HEIGHT, SNEAK_HEIGHT, eye_height
 from minestudio_nb.simulator.state import (
     E_PICKUP,
     I_AGE,
@@ -34,8 +33,8 @@ from minestudio_nb.simulator.state import (
     P_YAW,
     P_Z,
     S_LOST_ITEMS,
-    S_SNEAKING,
 )
+from minestudio_nb.simulator.vitals import HALF_WIDTH, body_height, eye_height
 from minestudio_nb.simulator.world import get_block
 
 DROP_DELAY: Final = 10  # ticks until what a block or a mob dropped can be picked up
@@ -188,7 +187,7 @@ def _merge(items, row):
 @njit(cache=True, nogil=True)
 def _pick_up(s, entry):
     """Put a stack that touches the player into the inventory, as far as there is room."""
-    player, height = s.player, SNEAK_HEIGHT if s.status[S_SNEAKING] else HEIGHT
+    player, height = s.player, body_height(s.status)
     reach = HALF_WIDTH + PICKUP_SIDE + ITEM_HALF
     if abs(entry[I_X] - player[P_X]) >= reach or abs(entry[I_Z] - player[P_Z]) >= reach:
         return

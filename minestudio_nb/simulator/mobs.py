@@ -1,9 +1,5 @@
-"""Mobs: what they are, and how they live for a tick.
-
-Animals stroll, jump up single blocks, swim, and flee when hit; zombies walk towards the player and hit it. They are
-slower than Minecraft's, whose fleeing cows outrun a walking player, so that hunting can be learned within minutes.
-What they drop lies about (``items``).
-"""
+"""Mobs: which there are, how they are hurt, and what is left of them. ``mob_motion`` moves them, ``behaviour`` is what
+they want."""
 
 from __future__ import annotations
 
@@ -17,24 +13,16 @@ from numba import njit
 
 from minestudio_nb.errors import SimulatorError
 from minestudio_nb.simulator import blocks as table
-from minestudio_nb.simulator.bodies import (
-    box_is_free,
-    clip_move,
-    cos_deg,
-    heading_deg,
-    is_liquid_at,
-    next_random,
-    randint,
-    sin_deg,
-    uniform,
-)
+from minestudio_nb.simulator.bodies import box_is_free, randint, uniform
 from minestudio_nb.simulator.items import drop_item
-from minestudio_nb.simulator.physics import AIR_DRAG, AIR_FRICTION, GRAVITY, GROUND_FRICTION, JUMP_SPEED, hurt_player
 from minestudio_nb.simulator.state import (
+    C_KILLS,
+    E_CUSTOM,
+    E_KILL,
     M_HEALTH,
     M_HURT,
     M_KIND,
-    M_LIMB,
+    M_LAST_HURT,
     M_VX,
     M_VY,
     M_VZ,
@@ -42,13 +30,11 @@ from minestudio_nb.simulator.state import (
     M_Y,
     M_YAW,
     M_Z,
-    MIND_COOLDOWN,
+    MIND_ANGRY,
+    MIND_CREDIT,
     MIND_FLEE,
+    MIND_HEADING,
     MIND_ON_GROUND,
-    MIND_WALK,
-    P_X,
-    P_Y,
-    P_Z,
     S_MOB_LOOT,
     SimState,
 )
@@ -59,58 +45,67 @@ class MobKind:
     """One kind of mob.
 
     ``width`` and ``height`` of its box are in blocks, ``health`` in half hearts, ``drops`` a list of (item, least,
-    most).
+    most). ``stroll`` and ``run`` are Minecraft's: the attribute of movement speed times the factor of what it does,
+    strolling, and fleeing or chasing. ``attack`` is the damage of its hand in half hearts, ``sight`` how far it sees a
+    player, in blocks.
     """
 
     name: str
     width: float
     height: float
     health: float
+    stroll: float
+    run: float
     drops: tuple[tuple[str, int, int], ...] = ()
     hostile: bool = False
+    attack: float = 0.0
+    sight: float = 16.0
+    burns: bool = False
 
 
-# Boxes, health and drops: Minecraft 1.16. The order is that of the renderer's models.
+# Minecraft 1.16's values. The order is that of the renderer's models; new kinds go at the end.
 MOB_KINDS: Final[tuple[MobKind, ...]] = (
-    MobKind("cow", 0.9, 1.4, 10.0, (("beef", 1, 3), ("leather", 0, 2))),
-    MobKind("sheep", 0.9, 1.3, 8.0, (("mutton", 1, 2), ("white_wool", 1, 1))),
-    MobKind("pig", 0.9, 0.9, 10.0, (("porkchop", 1, 3),)),
-    MobKind("zombie", 0.6, 1.95, 20.0, (("rotten_flesh", 0, 2),), hostile=True),
+    MobKind("cow", 0.9, 1.4, 10.0, 0.2, 0.4, (("beef", 1, 3), ("leather", 0, 2))),
+    MobKind("sheep", 0.9, 1.3, 8.0, 0.23, 0.2875, (("mutton", 1, 2), ("white_wool", 1, 1))),
+    MobKind("pig", 0.9, 0.9, 10.0, 0.25, 0.3125, (("porkchop", 1, 3),)),
+    MobKind("zombie", 0.6, 1.95, 20.0, 0.23, 0.23, (("rotten_flesh", 0, 2),), True, 3.0, 35.0, burns=True),
+    MobKind("chicken", 0.4, 0.7, 4.0, 0.25, 0.35, (("chicken", 1, 1), ("feather", 0, 2))),
+    MobKind("skeleton", 0.6, 1.99, 20.0, 0.25, 0.25, (("arrow", 0, 2), ("bone", 0, 2)), True, 2.0, burns=True),
+    MobKind("spider", 1.4, 0.9, 16.0, 0.24, 0.3, (("string", 0, 2),), True, 2.0),
+    MobKind("creeper", 0.6, 1.7, 20.0, 0.2, 0.25, (("gunpowder", 0, 2),), True),
 )
 MOB_NAMES: Final = tuple(kind.name for kind in MOB_KINDS)
+COW, SHEEP, PIG, ZOMBIE, CHICKEN, SKELETON, SPIDER, CREEPER = range(8)
 
-WALK_SPEED: Final = 0.05  # blocks per tick: 1.0 m/s
-FLEE_SPEED: Final = 0.07  # 1.4 m/s
-CHASE_SPEED: Final = 0.11  # 2.2 m/s
-FLEE_TICKS: Final = 30
-STROLL_CHANCE: Final = 1 / 120  # per tick, as Minecraft's stroll goal
-CHASE_DISTANCE: Final = 16.0
-HIT_DISTANCE: Final = 1.3
-HIT_DAMAGE: Final = 3.0
-HIT_COOLDOWN: Final = 20
 KNOCK_BACK: Final = 0.4
+SPRINT_KNOCK_BACK: Final = 0.5  # more, along the player's view
 MOB_HURT_TICKS: Final = 10
+FLEE_TICKS: Final = 60
+CREDIT_TICKS: Final = 100  # after a hit of the player's, during which a death counts as the player's kill
+
+
+def _ground_speed(attribute: float) -> float:
+    """Blocks per tick of a mob that walks with this attribute: its input and its acceleration are both proportional to
+    it, and ground friction takes 0.454 of the speed each tick."""
+    return 0.98 * attribute**2 / (1.0 - 0.6 * 0.91)
+
 
 MOB_HALF: Final = np.array([kind.width / 2 for kind in MOB_KINDS])
 MOB_HEIGHT: Final = np.array([kind.height for kind in MOB_KINDS])
-_HOSTILE: Final = np.array([kind.hostile for kind in MOB_KINDS])
+MOB_HEALTH: Final = np.array([kind.health for kind in MOB_KINDS])
+MOB_STROLL: Final = np.array([_ground_speed(kind.stroll) for kind in MOB_KINDS])
+MOB_RUN: Final = np.array([_ground_speed(kind.run) for kind in MOB_KINDS])
+"""Blocks per tick."""
+MOB_HOSTILE: Final = np.array([kind.hostile for kind in MOB_KINDS])
+MOB_BURNS: Final = np.array([kind.burns for kind in MOB_KINDS])
+MOB_ATTACK: Final = np.array([kind.attack for kind in MOB_KINDS])
+MOB_SIGHT: Final = np.array([kind.sight for kind in MOB_KINDS])
 _MOST_DROPS: Final = max(len(kind.drops) for kind in MOB_KINDS)
 MOB_DROPS: Final = np.zeros((len(MOB_KINDS), _MOST_DROPS, 3), np.int32)
 """int32[kind, n, 3] of item id, least and most; most 0 for none."""
 for _row, _kind in zip(MOB_DROPS, MOB_KINDS, strict=True):
     for _entry, (_item, _least, _most) in zip(_row, _kind.drops, strict=False):
         _entry[:] = (table.item_id(_item), _least, _most)
-
-
-@njit(cache=True, nogil=True)
-def drop_loot(s, kind, x, y, z):
-    """Drop what a mob leaves when it dies, where its feet are."""
-    if not s.status[S_MOB_LOOT]:
-        return
-    for entry in range(MOB_DROPS.shape[1]):
-        drop = MOB_DROPS[kind, entry]
-        if drop[2] > 0:
-            drop_item(s, drop[0], randint(s.rng, drop[1], drop[2]), x, y, z)
 
 
 def mob_kind(name: str) -> int:
@@ -146,107 +141,74 @@ def summon(state: SimState, kind: int, x: float, y: float, z: float) -> int:
     state.mobs[row, M_YAW] = 360.0 * uniform(state.rng) - 180.0
     state.mobs[row, M_HEALTH] = MOB_KINDS[kind].health
     state.minds[row] = 0
+    state.minds[row, MIND_HEADING] = round(state.mobs[row, M_YAW])
     return row
 
 
 @njit(cache=True, nogil=True)
-def strike_mob(mob, mind, damage, yaw):
-    """Hit a mob from behind ``yaw`` (degrees): it loses health, is knocked away, and flees. Returns whether it died."""
-    mob[M_HEALTH] -= damage
-    mob[M_HURT] = MOB_HURT_TICKS
-    mob[M_VX] = 0.5 * mob[M_VX] - KNOCK_BACK * sin_deg(yaw)
-    mob[M_VZ] = 0.5 * mob[M_VZ] + KNOCK_BACK * cos_deg(yaw)
-    mob[M_VY] = min(KNOCK_BACK, 0.5 * mob[M_VY] + KNOCK_BACK)
-    mind[MIND_FLEE] = FLEE_TICKS
-    return mob[M_HEALTH] <= 0.0
-
-
-@njit(cache=True, nogil=True)
-def _stay_near(mob, player, size):
-    """The world wraps round: move a mob by whole worlds to where it is nearest to the player."""
-    mob[M_X] += size * math.floor((player[P_X] - mob[M_X]) / size + 0.5)
-    mob[M_Z] += size * math.floor((player[P_Z] - mob[M_Z]) / size + 0.5)
-
-
-@njit(cache=True, nogil=True)
-def _choose_speed(mob, mind, player, rng):
-    """Decide where to and how fast: turns ``mob``'s yaw, returns the wanted speed in blocks per tick."""
-    away_x, away_z = mob[M_X] - player[P_X], mob[M_Z] - player[P_Z]
-    if _HOSTILE[int(mob[M_KIND])]:
-        if away_x * away_x + away_z * away_z < CHASE_DISTANCE * CHASE_DISTANCE:
-            mob[M_YAW] = heading_deg(-away_x, -away_z)
-            return CHASE_SPEED
-    elif mind[MIND_FLEE] > 0:
-        if mind[MIND_FLEE] % 20 == 0:
-            mob[M_YAW] = heading_deg(away_x, away_z) + 90.0 * (uniform(rng) - 0.5)
-        mind[MIND_FLEE] -= 1
-        return FLEE_SPEED
-    if mind[MIND_WALK] > 0:
-        mind[MIND_WALK] -= 1
-        return WALK_SPEED
-    if uniform(rng) < STROLL_CHANCE:
-        mob[M_YAW] = 360.0 * uniform(rng) - 180.0
-        mind[MIND_WALK] = randint(rng, 40, 100)
-    return 0.0
-
-
-@njit(cache=True, nogil=True)
-def _move_mob(blocks, mob, mind, speed):
-    """Move one mob for a tick at ``speed`` along its yaw, with gravity, water, walls and single steps."""
-    kind = int(mob[M_KIND])
-    half, height = MOB_HALF[kind], MOB_HEIGHT[kind]
-    friction = GROUND_FRICTION if mind[MIND_ON_GROUND] else AIR_FRICTION
-    push = speed * (1.0 - friction)
-    mob[M_VX] -= push * sin_deg(mob[M_YAW])
-    mob[M_VZ] += push * cos_deg(mob[M_YAW])
-    if is_liquid_at(blocks, mob[M_X], mob[M_Y] + 0.4 * height, mob[M_Z]):
-        mob[M_VY] = min(mob[M_VY] + GRAVITY + 0.04, 0.12)
-    falling = mob[M_VY]
-    moved = clip_move(blocks, mob[M_X], mob[M_Y], mob[M_Z], half, height, 1, falling)
-    mob[M_Y] += moved
-    mind[MIND_ON_GROUND] = 1 if falling <= 0.0 and moved != falling else 0
-    if moved != falling:
-        mob[M_VY] = 0.0
-    wall = False
-    for axis in (0, 2):
-        wanted = mob[M_VX + axis]
-        moved = clip_move(blocks, mob[M_X], mob[M_Y], mob[M_Z], half, height, axis, wanted)
-        mob[M_X + axis] += moved
-        wall = wall or moved != wanted
-    mob[M_VY] = (mob[M_VY] - GRAVITY) * AIR_DRAG
-    if wall and mind[MIND_ON_GROUND] and speed > 0.0:
-        mob[M_VY] = JUMP_SPEED
-    mob[M_VX] *= friction
-    mob[M_VZ] *= friction
-    pace = math.sqrt(mob[M_VX] * mob[M_VX] + mob[M_VZ] * mob[M_VZ])
-    # The legs swing with the distance walked and stop in the middle.
-    mob[M_LIMB] = mob[M_LIMB] + 6.0 * pace if pace > 0.005 else 0.0
-
-
-@njit(cache=True, nogil=True)
-def _attack_player(mob, mind, player, status, stats):
-    """A hostile mob within reach hits the player, at most once in HIT_COOLDOWN ticks."""
-    if mind[MIND_COOLDOWN] > 0:
-        mind[MIND_COOLDOWN] -= 1
+def push_mob(mob, mind, away_x, away_z, strength):
+    """Knock a mob along (away_x, away_z), of any length, as ``LivingEntity.knockback`` does."""
+    length = math.sqrt(away_x * away_x + away_z * away_z)
+    if length < 1e-4:
         return
-    dx, dy, dz = player[P_X] - mob[M_X], player[P_Y] - mob[M_Y], player[P_Z] - mob[M_Z]
-    if abs(dy) < 2.0 and dx * dx + dz * dz < HIT_DISTANCE * HIT_DISTANCE:
-        hurt_player(player, status, stats, HIT_DAMAGE)
-        mind[MIND_COOLDOWN] = HIT_COOLDOWN
+    mob[M_VX] = 0.5 * mob[M_VX] + strength * away_x / length
+    mob[M_VZ] = 0.5 * mob[M_VZ] + strength * away_z / length
+    if mind[MIND_ON_GROUND]:
+        mob[M_VY] = min(0.4, 0.5 * mob[M_VY] + strength)
 
 
 @njit(cache=True, nogil=True)
-def tick_mobs(s):
-    """One tick of all mobs; ``s`` is ``state.Arrays``, changed in place."""
-    next_random(s.rng)
-    for row in range(s.mobs.shape[0]):
-        mob, mind = s.mobs[row], s.minds[row]
-        if mob[M_KIND] < 0:
-            continue
-        if mob[M_HURT] > 0:
-            mob[M_HURT] -= 1
-        _stay_near(mob, s.player, s.blocks.shape[0])
-        speed = _choose_speed(mob, mind, s.player, s.rng)
-        _move_mob(s.blocks, mob, mind, speed)
-        if _HOSTILE[int(mob[M_KIND])]:
-            _attack_player(mob, mind, s.player, s.status, s.stats)
+def drop_loot(s, kind, x, y, z):
+    """Drop what a mob leaves when it dies, where its feet are."""
+    if not s.status[S_MOB_LOOT]:
+        return
+    for entry in range(MOB_DROPS.shape[1]):
+        drop = MOB_DROPS[kind, entry]
+        if drop[2] > 0:
+            drop_item(s, drop[0], randint(s.rng, drop[1], drop[2]), x, y, z)
+
+
+@njit(cache=True, nogil=True)
+def kill_mob(s, row):
+    """Take a dead mob out of the world: its loot stays, and the player who hit it last has the kill."""
+    mob = s.mobs[row]
+    kind = int(mob[M_KIND])
+    mob[M_KIND] = -1.0
+    if s.minds[row, MIND_CREDIT] > 0:
+        s.stats[E_KILL, kind] += 1
+        s.stats[E_CUSTOM, C_KILLS] += 1
+    drop_loot(s, kind, mob[M_X], mob[M_Y], mob[M_Z])
+
+
+@njit(cache=True, nogil=True)
+def hurt_mob(s, row, damage, by_player):
+    """Take half hearts from a mob; at zero it dies.
+
+    For MOB_HURT_TICKS after a hit only what a harder hit takes more than it counts.
+
+    Args:
+        s: ``state.Arrays``, changed in place.
+        row: of the mob.
+        damage: half hearts.
+        by_player: whether the player did it: who hits an animal makes it flee, and gets the kill.
+
+    Returns:
+        The half hearts taken; 0.0 for a hit that did not count. A mob that died is gone: its M_KIND is -1.
+    """
+    mob, mind = s.mobs[row], s.minds[row]
+    fresh = mob[M_HURT] <= 0.0
+    loss = damage if fresh else damage - mob[M_LAST_HURT]
+    if loss <= 0.0:
+        return 0.0
+    if fresh:
+        mob[M_HURT] = MOB_HURT_TICKS
+    mob[M_LAST_HURT] = damage
+    loss = min(loss, mob[M_HEALTH])
+    mob[M_HEALTH] -= loss
+    mind[MIND_FLEE] = FLEE_TICKS
+    if by_player:
+        mind[MIND_CREDIT] = CREDIT_TICKS
+        mind[MIND_ANGRY] = 1
+    if mob[M_HEALTH] <= 0.0:
+        kill_mob(s, row)
+    return loss

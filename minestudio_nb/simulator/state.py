@@ -32,6 +32,7 @@ P_FALL: Final = 11  # blocks fallen since the feet last stood
 P_WALKED: Final = 12  # blocks walked, for the counter of centimetres and the swing of the hand
 P_SATURATION: Final = 13  # what is used up before P_FOOD, 0 to P_FOOD
 P_EXHAUSTION: Final = 14  # 4 of it take 1 of saturation, else of food
+P_LAST_HURT: Final = 15  # half hearts of the last hit, while S_HURT runs
 PLAYER_FIELDS: Final = 24
 
 # status: int64[STATUS_FIELDS].
@@ -81,6 +82,10 @@ S_TILE_DROPS: Final = 42
 S_MOB_GRIEFING: Final = 43
 S_DROWNING_DAMAGE: Final = 44
 S_FIRE_DAMAGE: Final = 45
+S_UNDER_WATER: Final = 50  # 1: the eyes are under water
+S_IN_LAVA: Final = 51
+S_HUNGER: Final = 52  # ticks left of the effect hunger
+S_ANIMAL_SPEED: Final = 53  # how fast animals are, in percent of Minecraft's
 STATUS_FIELDS: Final = 64
 
 DIFFICULTIES: Final = ("peaceful", "easy", "normal", "hard")
@@ -134,14 +139,27 @@ M_VY: Final = 8
 M_VZ: Final = 9
 M_LIMB: Final = 10  # phase of the legs' swing, radians
 M_PITCH: Final = 11
-MOB_FIELDS: Final = 12
+M_FALL: Final = 12  # blocks fallen since it last stood
+M_LAST_HURT: Final = 13  # half hearts of the last hit, while M_HURT runs
+M_FIRE: Final = 14  # ticks left of burning
+M_SWELL: Final = 15  # how far a creeper's fuse has burnt, 0 to 1
+M_DRAW: Final = 16  # how far a skeleton has drawn its bow, 0 to 1
+MOB_FIELDS: Final = 18
 
 # minds: int32[capacity, MIND_FIELDS].
 MIND_WALK: Final = 0  # ticks left of strolling
 MIND_FLEE: Final = 1  # ticks left of fleeing
 MIND_COOLDOWN: Final = 2  # ticks until it may hit again
 MIND_ON_GROUND: Final = 3
-MIND_FIELDS: Final = 4
+MIND_HEADING: Final = 4  # yaw that it turns to, in degrees
+MIND_CREDIT: Final = 5  # ticks during which its death is the player's kill
+MIND_ANGRY: Final = 6  # 1: the player hit it
+MIND_SEEN: Final = 7  # ticks for which it remembers the player, or counts how long it has seen it
+MIND_DETOUR: Final = 8  # ticks left of going round something
+MIND_SIDE: Final = 9  # to which side: 1 or -1. A skeleton steps to this side
+MIND_WALL: Final = 10  # whether it met a wall in its last tick, see mob_motion
+MIND_GOAL: Final = 11  # yaw along which it wants to go, in degrees
+MIND_FIELDS: Final = 12
 
 # items: float64[ITEM_CAPACITY, ITEM_FIELDS], stacks that lie or fly about. A row with I_ITEM -1 is free.
 I_ITEM: Final = 0  # item id
@@ -187,6 +205,7 @@ SLOT_FIELDS: Final = 3
 INVENTORY_SLOTS: Final = 41
 OFFHAND_SLOT: Final = 40
 FULL_HEALTH: Final = 20.0
+ANIMAL_SPEED: Final = 50  # percent of Minecraft's
 _ON_AT_START: Final = (
     S_FALL_DAMAGE, S_DAYLIGHT_CYCLE, S_NATURAL_REGENERATION, S_MOB_LOOT, S_TILE_DROPS, S_MOB_GRIEFING,
     S_DROWNING_DAMAGE, S_FIRE_DAMAGE,
@@ -287,6 +306,7 @@ class SimState:
         self.status[list(_ON_AT_START)] = 1
         self.status[S_DIFFICULTY] = NORMAL
         self.status[S_AIR] = FULL_AIR
+        self.status[S_ANIMAL_SPEED] = ANIMAL_SPEED
         self.status[S_SINCE_ATTACK] = 100
         self.status[S_BREAK_Y] = -1
         self.remove_entities()

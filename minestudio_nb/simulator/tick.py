@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from minestudio_nb.simulator.actions import TICK_HOTBAR
+from minestudio_nb.simulator.arrows import tick_arrows
+from minestudio_nb.simulator.behaviour import tick_mobs
 from minestudio_nb.simulator.interaction import interact
 from minestudio_nb.simulator.items import tick_items
-from minestudio_nb.simulator.mobs import tick_mobs
 from minestudio_nb.simulator.physics import move_player
 from minestudio_nb.simulator.state import (
     C_PLAY,
     E_CUSTOM,
-    FULL_HEALTH,
-    P_FOOD,
-    P_HEALTH,
     P_PITCH,
     P_YAW,
     S_DAYLIGHT_CYCLE,
@@ -33,9 +29,7 @@ from minestudio_nb.simulator.state import (
     Arrays,
     SimState,
 )
-
-REGENERATION_TICKS: Final = 80  # between half hearts, for a player who is not hungry
-WELL_FED: Final = 18.0
+from minestudio_nb.simulator.vitals import tick_vitals
 
 
 @njit(cache=True, nogil=True)
@@ -49,15 +43,13 @@ def _look(player, status, action, pitch, yaw):
 
 @njit(cache=True, nogil=True)
 def _pass_time(player, status, stats):
-    """Count the tick, run down timers and heal."""
+    """Count the tick and run down timers."""
     status[S_TICK] += 1
     status[S_TIME] += status[S_DAYLIGHT_CYCLE]
     stats[E_CUSTOM, C_PLAY] += 1
     for timer in (S_SWING, S_HURT, S_INVULNERABLE, S_NIGHT_VISION):
         if status[timer] > 0:
             status[timer] -= 1
-    if player[P_HEALTH] < FULL_HEALTH and player[P_FOOD] >= WELL_FED and status[S_TICK] % REGENERATION_TICKS == 0:
-        player[P_HEALTH] = min(FULL_HEALTH, player[P_HEALTH] + 1.0)
 
 
 @njit(cache=True, nogil=True)
@@ -80,7 +72,9 @@ def run_ticks(s, action, camera, ticks):
         _pass_time(s.player, s.status, s.stats)
         _look(s.player, s.status, action, camera[0] if tick == 0 else 0.0, camera[1] if tick == 0 else 0.0)
         move_player(s.blocks, s.player, s.status, s.stats, action)
+        tick_vitals(s.blocks, s.tops, s.player, s.status, s.stats)
         tick_mobs(s)
+        tick_arrows(s)
         interact(s, action, hit)
         tick_items(s)
     return ticks

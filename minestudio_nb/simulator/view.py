@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from minestudio_nb.simulator.biomes import biome_name
 from minestudio_nb.simulator.engine import VoxelEngine
-from minestudio_nb.simulator.physics import eye_height
 from minestudio_nb.simulator.render import (
     SCENE_AIR,
     SCENE_BOW,
@@ -68,6 +67,7 @@ from minestudio_nb.simulator.state import (
     TARGET_BLOCK,
 )
 from minestudio_nb.simulator.textures import palette_of
+from minestudio_nb.simulator.vitals import eye_height
 
 _DRY: Final = ("desert", "savanna", "badlands")
 """Where nothing falls from a grey sky (Minecraft Wiki, "Rain")."""

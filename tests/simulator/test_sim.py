@@ -17,8 +17,8 @@ from minestudio_nb.simulator.blocks import STACK_SIZE
 from minestudio_nb.simulator.bodies import box_is_free
 from minestudio_nb.simulator.callbacks import JudgeResetCallback, RewardsCallback, SummonMobsCallback
 from minestudio_nb.simulator.info import StepInfo
-from minestudio_nb.simulator.physics import HALF_WIDTH, SNEAK_HEIGHT
 from minestudio_nb.simulator.state import P_X, P_Y, P_YAW, P_Z
+from minestudio_nb.simulator.vitals import HALF_WIDTH, SNEAK_HEIGHT
 
 SMALL: dict[str, Any] = {"obs_size": (32, 24), "render_size": (64, 36), "world_size": 32, "pool_size": 2}
 
