@@ -1,18 +1,21 @@
 """Writes the reference pages that follow from the code: ``python docs/generate.py`` (or ``make docs``).
 
 ``metrics.md`` comes from the catalogue of metrics, ``settings.md`` from the configuration's schema, ``biomes.md`` from
-VoxelSim's biomes. A test compares.
+VoxelSim's biomes, ``physics.md`` from measurements of it. A test compares.
 """
 
 from __future__ import annotations
 
 import itertools
+import sys
 from pathlib import Path
 
 from minestudio_nb.config import field_specs
 from minestudio_nb.contracts.fields import FieldSpec
 from minestudio_nb.contracts.telemetry import METRICS, MetricSpec
 from minestudio_nb.simulator.biomes import BIOMES, NEAREST
+
+ROOT = Path(__file__).parent.parent
 
 REDUCTIONS = {
     "mean": "mean over the iteration, weighted by samples",
@@ -87,7 +90,31 @@ def _row(*cells: str) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-PAGES = {"metrics.md": metrics_page, "settings.md": settings_page, "biomes.md": biomes_page}
+def physics_page() -> str:
+    """``docs/physics.md``: the numbers of ``tests/support/published.py``, ours measured now."""
+    sys.path.insert(0, str(ROOT))
+    try:
+        from tests.support.published import ROWS, table
+    finally:
+        sys.path.pop(0)
+    lines = [
+        "# Measured against Minecraft",
+        "",
+        f"{len(ROWS)} numbers that the Minecraft Wiki publishes for Java Edition 1.16, and what VoxelSim does, measured",
+        "in a running world (`make docs`; `tests/support/published.py` holds the rows and their tolerances, and a test",
+        "compares them). *Source* is the wiki's page. [voxelsim.md](voxelsim.md) says what differs on purpose.",
+        "",
+        table(),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {
+    "metrics.md": metrics_page,
+    "settings.md": settings_page,
+    "biomes.md": biomes_page,
+    "physics.md": physics_page,
+}
 
 
 def main() -> None:

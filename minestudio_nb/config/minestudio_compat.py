@@ -72,7 +72,7 @@ NOT_FOR_SPECS = ("MinecraftCallback", "load_callbacks_from_config")
 OWN_CALLBACK_NAMES = ("PortalFrameCallback",)
 """What VoxelSim has beside them; no module of MineStudio's can import these."""
 
-VOXEL_ARGUMENTS = ("world_seed", "world_size", "pool_size", "fall_damage", "unknown_commands")
+VOXEL_ARGUMENTS = ("world_seed", "world_size", "pool_size", "fall_damage", "animal_speed", "unknown_commands")
 """Entries of ``env_config.kwargs`` that VoxelSim takes and the real game has no use for."""
 
 REAL_GAME_CALLBACKS = ("DemonstrationCallback", "PlayCallback", "PlaySegmentCallback", "PointCallback")

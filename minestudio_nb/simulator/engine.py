@@ -22,6 +22,7 @@ from minestudio_nb.simulator.interaction import drop_of_block, remove_block
 from minestudio_nb.simulator.inventory import empty_inventory, fill_inventory
 from minestudio_nb.simulator.mobs import MOB_HALF, MOB_HEIGHT, summon
 from minestudio_nb.simulator.state import (
+    ANIMAL_SPEED,
     M_KIND,
     M_X,
     M_Y,
@@ -30,6 +31,7 @@ from minestudio_nb.simulator.state import (
     P_Y,
     P_YAW,
     P_Z,
+    S_ANIMAL_SPEED,
     S_DEAD,
     S_FALL_DAMAGE,
     S_RAIN,
@@ -124,6 +126,7 @@ class VoxelEngine:
             size.
         world_size: columns along x and z, a power of two.
         fall_damage: whether falling hurts.
+        animal_speed: how fast animals stroll and flee, as a share of Minecraft's speeds, 0 to 2.
         unknown_commands: "error", or "warn" to pass over chat commands that cannot be carried out, with one warning for
             each text.
     """
@@ -136,6 +139,7 @@ class VoxelEngine:
         pool_size: int = 4,
         world_size: int = 128,
         fall_damage: bool = True,
+        animal_speed: float = ANIMAL_SPEED / 100,
         unknown_commands: Literal["error", "warn"] = "error",
     ) -> None:
         if unknown_commands not in ("error", "warn"):
@@ -144,6 +148,9 @@ class VoxelEngine:
         self.ignored_commands: set[str] = set()
         self.biome = biome
         self.fall_damage = fall_damage
+        if not 0.0 <= animal_speed <= 2.0:
+            raise SimulatorError(f"animal_speed is a share of Minecraft's speeds, 0 to 2; got {animal_speed}.")
+        self.animal_speed = animal_speed
         self._inventory = dict(inventory or {})
         fill_inventory(empty_inventory(), self._inventory)  # complain now, not at the first reset
         self.choice = WorldChoice(int(world_seed), biome, pool_size, world_size, 0)
@@ -183,6 +190,7 @@ class VoxelEngine:
         self._spawn(rng)
         fill_inventory(self.state.inventory, self._inventory)
         self.state.status[S_FALL_DAMAGE] = int(self.fall_damage)
+        self.state.status[S_ANIMAL_SPEED] = round(100.0 * self.animal_speed)
         self.serial += 1
 
     def use_seed(self, seed: int) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _REQUESTS: Final = frozenset(("voxels", "mobs"))
 """Parts of an env action that press nothing, but ask for an entry of info: MineStudio's way."""
-_ENGINE_OPTIONS: Final = ("world_seed", "pool_size", "world_size", "fall_damage", "unknown_commands")
+_ENGINE_OPTIONS: Final = ("world_seed", "pool_size", "world_size", "fall_damage", "animal_speed", "unknown_commands")
 
 
 class _EnvActionSpace(spaces.Dict):
@@ -107,7 +107,8 @@ class VoxelSim(gymnasium.Env[dict[str, Any], Any]):
             observation, see ``observation_space``.
         camera_config: bins of the agent's camera.
         **kwargs: ``world_seed`` (seed of the worlds, default ``seed``), ``pool_size`` (different worlds, default 4),
-            ``world_size`` (columns, a power of two, default 128), ``fall_damage`` (default True), ``unknown_commands``
+            ``world_size`` (columns, a power of two, default 128), ``fall_damage`` (default True), ``animal_speed``
+            (share of Minecraft's speeds, default 0.5), ``unknown_commands``
             ("error", or "warn" to pass over chat commands that cannot be carried out).
 
     Attributes:
