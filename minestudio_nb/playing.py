@@ -296,6 +296,8 @@ class Player:
 
     def _order(self, what: Any, value: bool = True) -> None:
         loop = self._widget.loop
+        if loop.state == "closed":
+            raise RunError("The game is closed; play() opens another.")
         loop.order(what, value)
         if not loop.settle():
             raise ResourceError(f"The game did not answer in time; its state is {loop.state}. Close it and play again.")

@@ -92,10 +92,8 @@ class GameLoop:
             self._views[view] = time.monotonic() + LEASE_SECONDS
             self._acknowledged = self._sent
             self._frame_due = True
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="minestudio_nb-play", daemon=True)
-                self._thread.start()
-            self._wake.notify()
+            self._ensure_thread()
+            self._wake.notify_all()
 
     def renew(self, view: str) -> None:
         """A view is still there."""
@@ -110,13 +108,13 @@ class GameLoop:
         with self._wake:
             self._views.pop(view, None)
             self._release()
-            self._wake.notify()
+            self._wake.notify_all()
 
     def acknowledge(self, seq: int) -> None:
         """A view has drawn frame ``seq``."""
         with self._wake:
             self._acknowledged = max(self._acknowledged, min(seq, self._sent))
-            self._wake.notify()
+            self._wake.notify_all()
 
     def input(
         self, held: Collection[str], pressed: Collection[str], pixels: tuple[float, float], scroll: int = 0
@@ -143,10 +141,13 @@ class GameLoop:
     def order(self, what: Order, value: bool = True) -> None:
         """``play``, ``pause``, ``reset`` (another episode) or ``record`` on or off; done by the thread, in order."""
         with self._wake:
+            if self._closed:
+                return
             self._orders.append((what, bool(value)))
-            if self._thread is None and not self._closed:
+            if self._thread is None:
                 self._carry_out()
-            self._wake.notify()
+                self._ensure_thread()
+            self._wake.notify_all()
 
     def settle(self, timeout: float = 10.0) -> bool:
         """Waits until all orders so far have been carried out; False when that took longer than ``timeout`` seconds."""
@@ -159,7 +160,7 @@ class GameLoop:
             was_closed, self._closed = self._closed, True
             self._views.clear()
             thread = self._thread
-            self._wake.notify()
+            self._wake.notify_all()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
         if not was_closed:
@@ -201,6 +202,12 @@ class GameLoop:
 
     # The thread.
 
+    def _ensure_thread(self) -> None:
+        """Starts the thread if somebody looks and there is none. The lock is held."""
+        if self._thread is None and self._views:
+            self._thread = threading.Thread(target=self._run, name="minestudio_nb-play", daemon=True)
+            self._thread.start()
+
     def _run(self) -> None:
         try:
             while True:
@@ -223,14 +230,20 @@ class GameLoop:
             now = time.monotonic()
             for view in [view for view, until in self._views.items() if until < now]:
                 del self._views[view]
+                self._release()
+            if self._closed:
+                self._orders.clear()
+            elif self._orders:
+                return True
             if not self._views or self._closed:
                 self._thread = None
                 self._release()
+                self._wake.notify_all()
                 if self._state == "playing":
                     self._state = "paused"
                 return False
             playing = self._state == "playing"
-            if self._orders or (playing and now >= self._due) or (self._frame_due and self._may_send(now)):
+            if (playing and now >= self._due) or (self._frame_due and self._may_send(now)):
                 return True
             self._wake.wait(max(0.001, self._due - now) if playing else LEASE_SECONDS / 10)
 
@@ -239,13 +252,15 @@ class GameLoop:
         while True:
             with self._wake:
                 if not self._orders:
-                    self._wake.notify_all()
                     return
                 what, value = self._orders[0]
                 self._frame_due = True
-            self._obey(what, value)
-            with self._wake:
-                self._orders.popleft()
+            try:
+                self._obey(what, value)
+            finally:
+                with self._wake:
+                    self._orders.popleft()
+                    self._wake.notify_all()
 
     def _obey(self, what: Order, value: bool) -> None:
         if what == "record":

@@ -263,10 +263,27 @@ def test_an_error_is_shown_in_the_view_and_a_reset_recovers(start: Start, caplog
     assert loop.state == "failed" and view.messages[-1]["hud"]["error"] == "RuntimeError: <b>lava</b>"
     assert "the game has stopped" in caplog.text
     game.error_at = -1
-    loop.hello("v")
+    loop.renew("v")  # the view is still there
+    frames = len(view.frames)
     loop.order("reset")
-    until(lambda: loop.state == "paused", "recovery")
-    assert loop.hud()["error"] == ""
+    assert loop.settle() and loop.state == "paused" and loop.hud()["error"] == ""
+    until(lambda: len(view.frames) > frames, "the new episode is shown")
+
+
+def test_an_order_that_fails_is_not_tried_again(start: Start) -> None:
+    game = CountingGame()
+    loop, _ = start(game)
+    loop.order("record", True)
+    assert loop.settle() and loop.hud()["recording"] is True
+
+    def fail() -> None:
+        raise RuntimeError("no world left")
+
+    game.reset = fail  # type: ignore[method-assign]
+    loop.order("reset")
+    assert loop.settle(), "nobody waits for ever"
+    until(lambda: loop.state == "failed", "the failure")
+    assert loop.hud()["error"] == "RuntimeError: no world left"
 
 
 # The widget.
@@ -348,6 +365,7 @@ def drive(player: Player, ticks: int, buttons: Set[str] = frozenset(), turn: tup
         loop._held = frozenset(buttons)
         loop._mouse = [angle for angle in turn]
         loop._tick()
+    loop.order("pause")
 
 
 @pytest.mark.parametrize("action_type", ["env", "agent"])
@@ -436,6 +454,23 @@ def test_a_configuration_is_played_without_its_wrappers(tmp_path: Path) -> None:
         assert demonstration.image.shape[1:] == (64, 64, 3)
     assert np.array_equal(demonstration.image[-1], player.sim.obs["image"])
     assert len(EpisodeTrace.from_bytes((saved[0] / "trace.npz").read_bytes())) == 3
+
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+@pytest.mark.parametrize(
+    "name", sorted(path.stem for path in CONFIGS.glob("*.yaml") if "env: voxel" in path.read_text())
+)
+def test_every_shipped_task_can_be_played(name: str, tmp_path: Path) -> None:
+    with ms.play(name, ["++env_config.kwargs.pool_size=1"], run_root=tmp_path) as player:
+        drive(player, 3, {"forward", "use"}, (1.0, 1.0))
+        player.widget.loop.hello("v")  # now there is a thread
+        player.reset()
+        assert len(player.episode) == 3 and player.status()["step"] == 0, "done when it returns"
+        assert len(player.episode.demonstration().image) == 4
+    with pytest.raises(RunError, match="closed; play"):
+        player.reset()
 
 
 def test_a_video_on_request(sim_options: dict[str, Any], tmp_path: Path) -> None:
