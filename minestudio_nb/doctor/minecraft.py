@@ -14,6 +14,7 @@ from typing import Final
 
 from minestudio_nb.doctor.probing import SLOW_SECONDS, Options, Probe, ask_python, output_of, this_python
 from minestudio_nb.doctor.report import Finding, Target
+from minestudio_nb.environments import foreign
 
 __all__ = ["PROBES"]
 
@@ -25,7 +26,11 @@ from importlib.metadata import version
 from minestudio.simulator import MinecraftSim
 answer["version"] = version("minestudio")
 """
-_ENTRY: Final = """
+_ENTRY: Final = f"""
+import sys
+sys.path.insert(0, {str(Path(foreign.__file__).parent)!r})
+import foreign
+foreign.lend_package()
 import minestudio_nb.environments.entry
 """
 _IS_THERE: Final = """

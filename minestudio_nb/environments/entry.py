@@ -52,8 +52,11 @@ def serve(channel: Channel, memory: int) -> None:
         channel.send(("spec", spec, cost))
         _, nbytes = channel.receive()
         slot.attach(EnvArrays.over(mmap.mmap(memory, nbytes), spec, count))
-        slot.reset()
-        channel.send(("ready",))
+        if start.get("by_call"):  # an evaluation says itself when an episode begins, and with which seed
+            channel.send(("attached",))
+        else:
+            slot.reset()
+            channel.send(("ready",))
         _loop(channel, slot)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the worker is gone: nobody is left to tell
@@ -80,6 +83,11 @@ def _loop(channel: Channel, slot: EnvSlot) -> None:
             return
         if command == "get_state":
             channel.send(("state", slot.get_state()))
+        elif command == "reset":
+            slot.reset(arguments[0])
+            channel.send(("ready",))
+        elif command == "step":
+            channel.send(("end", slot.step(start_next=False)))
         elif command == "set_state":
             slot.set_state(arguments[0])
             channel.send(("state", None))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,18 @@ import torch
 
 from minestudio_nb.contracts.fragments import StreamId
 from minestudio_nb.contracts.generators import GeneratorSpec
+from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.environments.build import EnvFactory, env_seed
 from minestudio_nb.environments.slot import RECORD, EnvArrays, EnvSlot, EpisodeEnd
 from minestudio_nb.policies.base import MinePolicy
+from minestudio_nb.rollout.pool import Deadlines
+from minestudio_nb.rollout.remote_slot import RemoteSlot, remote_slots
 from minestudio_nb.rollout.viewing import RecordedEpisode, image_key
 
 __all__ = ["Evaluation", "evaluate"]
+
+MOST_ENGINES = 2
+"""How many environments in processes of their own an evaluation uses: an engine takes a minute to start."""
 
 EVALUATOR = -1 & 0xFFFF
 """Worker number of evaluations, so that their seeds are nobody else's."""
@@ -43,6 +50,9 @@ def evaluate(
     record: int = 0,
     num_envs: int = 8,
     should_stop: Callable[[], bool] = lambda: False,
+    python: str | None = None,
+    deadlines: Deadlines | None = None,
+    logs: Path | None = None,
 ) -> Evaluation:
     """Plays ``episodes`` episodes, episode i always with the same held-out seed, several environments at once.
 
@@ -54,14 +64,20 @@ def evaluate(
             policy is deterministic.
         record: the first that many episodes are recorded.
         should_stop: looked at between two batches; what is finished then is returned.
+        python: the interpreter for the environments; None is this one. Game engines, and environments in another
+            interpreter, run in processes with these ``deadlines``, and print into the folder ``logs``.
 
     Raises:
         ValueError: neither a policy nor ``random_policy`` was given.
     """
     if policy is None and not random_policy:
         raise ValueError("evaluate() needs a policy, or random_policy=True.")
-    factory = EnvFactory(env_source, seed, EVALUATOR, held_out=True)
+    factory = EnvFactory(env_source, seed, EVALUATOR, held_out=True, python=python)
     count = max(1, min(num_envs, episodes))
+    if factory.kind == "minecraft" or python is not None:
+        count = min(count, MOST_ENGINES)
+        with remote_slots(factory, count, deadlines or Deadlines(), logs) as remote:
+            return _Run(policy, remote, episodes, deterministic, seed, random_policy, record).play(should_stop)
     slots = [EnvSlot(factory, index, 0, factory.task) for index in range(count)]
     try:
         return _Run(policy, slots, episodes, deterministic, seed, random_policy, record).play(should_stop)
@@ -70,13 +86,19 @@ def evaluate(
             slot.close()
 
 
+def _arrays_of(slot: EnvSlot | RemoteSlot, spec: EnvSpec, count: int) -> EnvArrays:
+    if isinstance(slot, RemoteSlot):
+        return slot.arrays()
+    return EnvArrays.over(bytearray(EnvArrays.nbytes(spec, count)), spec, count)
+
+
 class _Run:
     """Environment e plays the episodes e, e + n, e + 2n, ..."""
 
     def __init__(
         self,
         policy: MinePolicy | None,
-        slots: list[EnvSlot],
+        slots: Sequence[EnvSlot | RemoteSlot],
         episodes: int,
         deterministic: bool,
         seed: int,
@@ -90,7 +112,7 @@ class _Run:
         self._record = record
         specs = [slot.build() for slot in slots]
         self._spec = specs[0]
-        self._arrays = EnvArrays.over(bytearray(EnvArrays.nbytes(specs[0], self._count)), specs[0], self._count)
+        self._arrays = _arrays_of(slots[0], specs[0], self._count)
         self._seeds = [env_seed(seed, EVALUATOR, episode, held_out=True) for episode in range(episodes)]
         self._device = torch.device("cpu") if self._policy is None else self._policy.device
         self._generator = torch.Generator(self._device).manual_seed(seed)

@@ -38,7 +38,7 @@ def start_pool(
     settings = config.rollout_config.worker_config
     count, interval = settings.num_envs, settings.restart_interval
     deadline = time.monotonic() + timeout
-    deadlines = Deadlines(config.timeouts.start, config.timeouts.reset, config.timeouts.step)
+    deadlines = Deadlines.of(config)
     slots: list[EnvSlot] = []
     execution, reason, data = settings.execution, "worker_config.execution says so", {}
     if execution == "auto":

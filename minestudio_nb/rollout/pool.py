@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from minestudio_nb.config.schema import OnlineConfig
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.environments.slot import EnvArrays, EpisodeEnd
 from minestudio_nb.errors import CrashLoopError
@@ -26,6 +27,11 @@ class Deadlines:
     start: float = 120.0
     reset: float = 60.0
     step: float = 30.0
+
+    @classmethod
+    def of(cls, config: OnlineConfig) -> Deadlines:
+        """Those of ``timeouts``."""
+        return cls(config.timeouts.start, config.timeouts.reset, config.timeouts.step)
 
 
 @dataclass(frozen=True)

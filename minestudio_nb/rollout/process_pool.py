@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import os
 import selectors
-import tempfile
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.environments.build import EnvFactory
 from minestudio_nb.environments.engines import machine_folder, sweep
+from minestudio_nb.environments.shared import anonymous_memory
 from minestudio_nb.environments.slot import IDLE, RESET, START, WAIT, EnvArrays, EpisodeEnd, StepCost
 from minestudio_nb.errors import CrashLoopError, EnvCrashError, EnvStartError
 from minestudio_nb.rollout.env_process import EnvProcess
@@ -82,7 +82,7 @@ class ProcessPool:
         limits = limits or RestartLimits()
         self._members = [_Member(index, RestartRecord(index, limits)) for index in range(num_envs)]
         self._payload = factory.dumps()
-        self._memory = _anonymous_memory()
+        self._memory = anonymous_memory()
         self._size = 0
         self._selector = selectors.DefaultSelector()
         self._spawner = ThreadPoolExecutor(1, "env-spawner")
@@ -375,11 +375,3 @@ class ProcessPool:
                 raise EnvCrashError(f"Environment {member.index} did not give its state: {arguments}")
             answers[member.index] = arguments[0]
         return answers
-
-
-def _anonymous_memory() -> int:
-    """A file descriptor of shared memory without a name, so that nothing can be left behind."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("minestudio_nb-envs", os.MFD_CLOEXEC)
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())

@@ -34,6 +34,7 @@ def evaluate_apart(
 
     from minestudio_nb.policies import build_policy, load_package
     from minestudio_nb.rollout.evaluation import evaluate
+    from minestudio_nb.rollout.pool import Deadlines
 
     torch.set_num_threads(1)
     policy = build_policy(config.policy, env_spec, config.config.train_config.seed)
@@ -42,7 +43,17 @@ def evaluate_apart(
         package = ray.get(weights[0], timeout=QUICK)
         load_package(policy, package)
         version = package.version
-    played = evaluate(policy, config.env, episodes, deterministic, seed, random_policy, record)
+    played = evaluate(
+        policy,
+        config.env,
+        episodes,
+        deterministic,
+        seed,
+        random_policy,
+        record,
+        python=config.config.env_config.python,
+        deadlines=Deadlines.of(config.config),
+    )
     return EvaluationResult(
         returns=played.returns,
         lengths=played.lengths,

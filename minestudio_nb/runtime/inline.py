@@ -28,6 +28,7 @@ from minestudio_nb.contracts.weights import WeightsPackage
 from minestudio_nb.errors import StoreTimeoutError, TrainingError
 from minestudio_nb.policies import build_policy, choose_device, load_package
 from minestudio_nb.rollout.evaluation import evaluate
+from minestudio_nb.rollout.pool import Deadlines
 from minestudio_nb.rollout.replay_buffer import ReplayBuffer
 from minestudio_nb.rollout.worker import RolloutWorker
 from minestudio_nb.runtime.base import Cursor, EvaluationResult, Phase, RuntimeSpec, Snapshot
@@ -287,6 +288,9 @@ class InlineRuntime:
             seed=seed,
             random_policy=random_policy,
             record=record,
+            python=self.spec.config.config.env_config.python,
+            deadlines=Deadlines.of(self.spec.config.config),
+            logs=self._run.logs,
         )
         version = -1 if package is None else package.version
         return EvaluationResult(played.returns, played.lengths, played.seeds, version, deterministic, played.recordings)

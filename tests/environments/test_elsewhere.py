@@ -14,7 +14,8 @@ import pytest
 from minestudio_nb.contracts.generators import GeneratorSpec
 from minestudio_nb.environments import foreign
 from minestudio_nb.environments.build import EnvFactory
-from minestudio_nb.errors import EnvStartError
+from minestudio_nb.errors import EnvCrashError, EnvStartError
+from minestudio_nb.rollout.evaluation import evaluate
 from minestudio_nb.rollout.pool import Deadlines, RestartLimits
 from minestudio_nb.rollout.process_pool import ProcessPool
 
@@ -90,6 +91,20 @@ def test_environments_step_in_another_interpreter_and_import_little(other_python
         pool.close()
     printed = (tmp_path / "logs" / "worker0-env0.log").read_text()
     assert "step 3 3" in printed
+
+
+def test_an_evaluation_elsewhere(other_python: Path, tmp_path: Path) -> None:
+    recipe = GeneratorSpec(kind="module", function="env_generator", source=SOURCE, path="counting.py")
+    played = evaluate(None, recipe, 3, random_policy=True, python=str(other_python), logs=tmp_path)
+    assert played.returns == [3.0] * 3 and played.lengths == [3] * 3
+    assert (tmp_path / "evaluation-env1.log").read_text().count("step 3") == 1
+
+
+def test_an_evaluation_whose_environment_fails_says_why(other_python: Path, tmp_path: Path) -> None:
+    source = SOURCE.replace("self.count += 1", "print('last words'); sys.exit(4)")
+    recipe = GeneratorSpec(kind="module", function="env_generator", source=source, path="counting.py")
+    with pytest.raises(EnvCrashError, match=r"(?s)exited with status 4.*last words"):
+        evaluate(None, recipe, 1, random_policy=True, python=str(other_python), logs=tmp_path)
 
 
 def test_what_the_other_interpreter_lacks_is_in_the_error(tmp_path: Path) -> None:

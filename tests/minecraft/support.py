@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,25 +53,24 @@ class StandIn:
 
     def events(self, kind: str = "") -> list[dict[str, Any]]:
         """What happened in all engines, by time."""
-        lines = [json.loads(line) for path in self.folder.glob("engine-*.log") for line in path.open(encoding="utf-8")]
+        texts = [path.read_text(encoding="utf-8") for path in self.folder.glob("engine-*.log")]
+        lines = [json.loads(line) for text in texts for line in text.splitlines()]
         return sorted((line for line in lines if kind in ("", line["event"])), key=lambda line: line["time"])
 
-    def alive(self) -> list[int]:
-        """Engines that still run, and processes of MineStudio's or ours that were started beside them."""
-        engines = [pid for pid in self.pids() if _runs(pid)]
-        others = []
+    def wait_for_none(self, seconds: float = 20.0) -> None:
+        """Waits until nothing is left running; AssertionError with what still runs."""
+        deadline = time.monotonic() + seconds
+        while left := self.alive():
+            assert time.monotonic() < deadline, f"still running: {left}"
+            time.sleep(0.1)
+
+    def alive(self) -> list[tuple[int, str]]:
+        """What still runs with these surroundings: engines, environments, and whatever was started beside them."""
+        found = []
         for process in psutil.process_iter():
             try:
-                words = process.cmdline()
-                if process.environ().get("STAND_IN") == str(self.folder) and process.pid != os.getpid():
-                    others.append((process.pid, " ".join(words[:4])))
-            except psutil.Error:
+                if process.pid != os.getpid() and process.environ().get("STAND_IN") == str(self.folder):
+                    found.append((process.pid, " ".join(process.cmdline()[:4])))
+            except psutil.Error:  # gone meanwhile, a zombie, or somebody else's
                 continue
-        return engines + [pid for pid, _ in others if pid not in engines]
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+        return found

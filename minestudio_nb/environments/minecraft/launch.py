@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +29,8 @@ def need_engine() -> None:
     if not (folder / ENGINE).is_file():
         raise EnvStartError(
             f"The game engine is missing: there is no {folder / ENGINE}. Set MINESTUDIO_DIR to the folder that has it, "
-            "or let MineStudio fetch it: python -m minestudio.simulator.entry -y, with this interpreter."
+            f"or let MineStudio fetch it: {sys.executable} -c 'from minestudio.simulator.entry import download_engine; "
+            "download_engine()'."
         )
 
 

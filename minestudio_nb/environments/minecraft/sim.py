@@ -229,17 +229,23 @@ class MinecraftSim(Original):  # type: ignore[misc]
 
 
 def _checked(step: Callable[..., Any]) -> Callable[..., Any]:
-    """The raw environment's ``step``, which raises where the engine is lost."""
+    """The raw environment's ``step``, which raises where the engine is lost.
+
+    MineStudio then hands out a random observation, or fails while it makes one.
+    """
 
     def checked_step(*args: Any, **kwargs: Any) -> Any:
         try:
             result = step(*args, **kwargs)
         except EnvError:
             raise
-        except Exception as error:  # MineStudio's own handling of a broken connection fails in various ways
-            raise EnvCrashError(f"The game engine failed: {type(error).__name__}: {error}") from error
+        except Exception as error:
+            first = error.__context__ or error
+            raise EnvCrashError(
+                f"The game engine does not answer any more ({type(first).__name__}: {first})."
+            ) from error
         if "error" in result[3]:
-            raise EnvCrashError(f"The connection with the game engine broke: {result[3]['error']}")
+            raise EnvCrashError(f"The game engine does not answer any more ({result[3]['error']}).")
         return result
 
     return checked_step
