@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import textwrap
 import time
 from collections.abc import Iterator
@@ -413,3 +415,27 @@ def test_a_session_of_the_unmodified_gate_kl(minecraft_python: str, stand_in: St
     assert chats.count("/replaceitem entity @s weapon.offhand minecraft:obsidian 64") == 2
     assert len(stand_in.events("mission")) == 2, "each environment was built once"
     assert (tmp_path / "gate_kl" / "logs" / "worker0-env1.log").is_file()
+
+
+def test_a_shipped_task_from_the_command_line_on_ray(minecraft_python: str, stand_in: StandIn, tmp_path: Path) -> None:
+    """With the task's wrappers around the real class: clamped pitch, four ticks a decision, nine actions."""
+    python = f"env_config.python={minecraft_python}"
+    small = [
+        "env_config.render_size=[64,36]",
+        "env_config.num_empty_frames=2",
+        "rollout_config.num_cpus_per_worker=0.5",
+    ]
+    command = [sys.executable, "-m", "minestudio_nb.run", "chop_tree", "--run-root", str(tmp_path), "--name", "chop"]
+    answer = subprocess.run(
+        [*command, "env=minecraft", python, *BUDGET, *small],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert answer.returncode == 1, answer.stdout + answer.stderr  # the goal of 3 logs was not reached
+    assert "ended: num_iterations" in answer.stdout
+    assert len((tmp_path / "chop" / "metrics.jsonl").read_text().splitlines()) == 2
+    assert len(stand_in.events("mission")) == 2
+    assert (tmp_path / "chop" / "logs" / "worker0-env0.log").is_file()
+    assert "restart" not in (tmp_path / "chop" / "events.jsonl").read_text()
