@@ -210,6 +210,9 @@ def _environment(config: OnlineConfig) -> Iterator[Problem]:
         text = "simulator minecraft needs an interpreter that has MineStudio, which this one has not"
         fix = "Make one: python -m minestudio_nb.doctor --install-minecraft DIR; then env_config.python=DIR/bin/python."
         yield Problem("env_config.python", text, fix, "warning")
+    if env.python is not None and config.rollout_config.worker_config.execution == "in_worker":
+        text = f"in_worker runs environments in this interpreter, env_config.python names {env.python}"
+        yield Problem("rollout_config.worker_config.execution", text, "Use auto or processes, or remove python.")
     if env.simulator != "gymnasium" and env.id:
         text = f"only simulator gymnasium takes an id, simulator {env.simulator} came with id {env.id!r}"
         yield Problem("env_config.id", text, "Use env_config.simulator=gymnasium, or remove the id.")

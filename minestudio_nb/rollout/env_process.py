@@ -50,6 +50,7 @@ class EnvProcess:
         log: Path | None = None,
     ) -> None:
         self.log = log
+        python = None if python is None else os.path.expanduser(python)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         bell = os.eventfd(0, os.EFD_CLOEXEC) if hasattr(os, "eventfd") else None
         with theirs:

@@ -154,6 +154,12 @@ def test_everything_comes_at_once_errors_first() -> None:
         ),
         ({"env_config.simulator": "minecraft"}, "env_config.python", "--install-minecraft DIR", "warning"),
         (
+            {"env_config.python": "/opt/py", "rollout_config.worker_config.execution": "in_worker"},
+            "rollout_config.worker_config.execution",
+            "env_config.python names /opt/py. Use auto",
+            "error",
+        ),
+        (
             {"env_config.callbacks": ["JudgeReset", "RewardCallback"]},
             "env_config.callbacks.1",
             "there is no callback 'RewardCallback'; did you mean 'RewardsCallback'? Correct",

@@ -106,6 +106,7 @@ def test_the_next_worker_ends_what_nobody_else_did(own_folder: Path) -> None:
     process, pid = owner("register(engine.pid)")
     end(process)
     os.kill(pid, signal.SIGKILL)  # the leader: the rest of its session is still the engine's
+    eventually(lambda: pid not in session(pid))
     assert len(sweep()) == 2
     assert not session(pid)
     assert not list(own_folder.iterdir())
