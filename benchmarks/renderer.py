@@ -49,11 +49,11 @@ def ours_world(world: World, eyes: list, size: int) -> Draw:
     env = np.zeros(raymarch.ENV_FIELDS, np.float32)
     render._set_env(scene, False, env)
     view, aim = np.zeros(raymarch.VIEW_FIELDS, np.float32), np.array([-1, 0, -1, 0])
-    out, depth = np.empty((size, size, 3), np.uint8), renderer._depth
+    out, depth, glow = np.empty((size, size, 3), np.uint8), renderer._depth, renderer._glow
 
     def draw(k: int) -> object:
         raymarch.set_view(*eyes[k], render.TAN_V, render.TAN_H, view)
-        return raymarch.draw_world(world.blocks, world.masks, world.tops, view, env, aim, out, depth)
+        return raymarch.draw_world(world.blocks, world.masks, world.tops, glow, view, env, aim, out, depth)
 
     return draw
 

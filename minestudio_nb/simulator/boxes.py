@@ -238,6 +238,32 @@ def _walk_sprite(box, frame, tile, dx, dy, dz, t, axis):
 
 
 @njit(**BORROWING)
+def draw_plate(box, tile, frame, env, tan_v, tan_h, out, depth):
+    """As ``draw_sprite``, but without thickness, in the plane z = 0: for frames too small to show it."""
+    rows, columns = out.shape[0], out.shape[1]
+    first_row, last_row, first_column, last_column = screen_range(box, frame, tan_v, tan_h, rows, columns)
+    pixel = TWO * tan_v / F(rows) * F(16) / (box[4] - box[1])
+    step = TWO * tan_h / F(columns)
+    over_x, over_y = ONE / (box[3] - box[0]), ONE / (box[4] - box[1])
+    for j in range(first_row, last_row):
+        v = (ONE - F(2 * j + 1) / F(rows)) * tan_v
+        row_x = frame[3] + frame[9] * v - frame[6] * tan_h
+        row_y = frame[4] + frame[10] * v - frame[7] * tan_h
+        row_z = frame[5] + frame[11] * v - frame[8] * tan_h
+        for i in range(first_column, last_column):
+            u = (F(i) + F(0.5)) * step
+            t = -frame[2] / (row_z + frame[8] * u)
+            x = (frame[0] + (row_x + frame[6] * u) * t - box[0]) * over_x
+            y = (box[4] - frame[1] - (row_y + frame[7] * u) * t) * over_y
+            if not (t > _NEAREST and t < depth[j, i] and x >= ZERO and x < ONE and y >= ZERO and y < ONE):
+                continue
+            texel = texel_at(tile, level_of(t * pixel), x, y)
+            if texel >= uint32(0x80000000):
+                _put(out, j, i, texel, F(0.85), t, box, env)
+                depth[j, i] = t
+
+
+@njit(**BORROWING)
 def draw_sprite(box, tile, frame, env, tan_v, tan_h, out, depth):
     """Draw a texture as a thing with a thickness, as Minecraft draws items: each opaque texel is a small box.
 

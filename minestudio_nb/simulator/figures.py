@@ -16,12 +16,14 @@ from minestudio_nb.simulator.boxes import (
     FRAME_FIELDS,
     cube_tiles,
     draw_box,
+    draw_plate,
     draw_sprite,
     screen_range,
     sprite_tile,
     stand,
     turn,
 )
+from minestudio_nb.simulator.lamplight import glow_at
 from minestudio_nb.simulator.models import (
     MODEL_START,
     MOVE_HEAD,
@@ -34,6 +36,7 @@ from minestudio_nb.simulator.models import (
 from minestudio_nb.simulator.raymarch import (
     BORROWING,
     ENV_FAR,
+    ENV_LAMPS,
     ENV_LIGHT,
     ONE,
     VIEW_FORWARD,
@@ -94,10 +97,16 @@ def _from_eye(size_x, size_z, view, x, y, z, env, place):
 
 
 @njit(**_FAST)
-def _light_at(tops, x, y, z, env):
-    """The light on a thing at a point, 0 to 1."""
-    cover = cover_light(tops.reshape(-1), tops.shape[0], tops.shape[1], math.floor(x), math.floor(y), math.floor(z))
-    return max(cover * env[ENV_LIGHT], F(0.04))
+def _light_at(tops, x, y, z, view, env, glow, place):
+    """The light on a thing at a point that lies ``place`` from the eye, 0 to 1."""
+    cell_y = math.floor(y)
+    cover = cover_light(tops.reshape(-1), tops.shape[0], tops.shape[1], math.floor(x), cell_y, math.floor(z))
+    light = max(cover * env[ENV_LIGHT], F(0.04))
+    if env[ENV_LAMPS] > ZERO:
+        from_x = math.floor(view[VIEW_X] + place[0]) - math.floor(view[VIEW_X])
+        from_z = math.floor(view[VIEW_Z] + place[2]) - math.floor(view[VIEW_Z])
+        light = max(light, glow_at(glow, from_x, cell_y, from_z))
+    return light
 
 
 @njit(**_FAST)
@@ -165,11 +174,11 @@ def _draw_model(kind, mob, view, env, place, box, out, depth):
 
 
 @njit(**_FAST)
-def draw_mobs(blocks, tops, mobs, view, env, detailed, out, depth):
+def draw_mobs(blocks, tops, glow, mobs, view, env, detailed, out, depth):
     """Draw mobs over the world.
 
     Args:
-        blocks: uint8[X, Z, Y]; tops: int32[X, Z], for shadows and for the light where they stand.
+        blocks: uint8[X, Z, Y]; tops: int32[X, Z]; glow: of lamps: for shadows and for the light where they stand.
         mobs: float64[E, MOB_FIELDS], see ``state``; rows with kind -1 are free.
         view, env: the camera and the light.
         detailed: whether there are shadows.
@@ -186,7 +195,7 @@ def draw_mobs(blocks, tops, mobs, view, env, detailed, out, depth):
             continue
         if detailed:
             _draw_shadow(blocks, x, y, z, place, SHADOW_RADIUS[kind], view, out, depth)
-        box[BOX_LIGHT] = _light_at(tops, x, y + 0.5, z, env)
+        box[BOX_LIGHT] = _light_at(tops, x, y + 0.5, z, view, env, glow, place)
         box[BOX_RED] = F(0.45) if mob[M_HURT] > 0 or mob[M_HEALTH] <= 0.0 else ZERO
         _draw_model(kind, mob, view, env, place, box, out, depth)
 
@@ -199,20 +208,20 @@ def _draw_item(item, view, env, x, y, z, yaw, detailed, box, out, depth):
     cube = cube_tiles(item, tiles)
     half, thick = (0.125, 0.125) if cube else (0.25, 0.015625)
     box[0], box[1], box[2], box[3], box[4], box[5] = -half, -half, -thick, half, half, thick
-    if detailed and not cube:
+    if cube:
+        draw_box(box, tiles, frame, env, view[VIEW_TAN_V], view[VIEW_TAN_H], out, depth)
+    elif detailed:
         draw_sprite(box, sprite_tile(item), frame, env, view[VIEW_TAN_V], view[VIEW_TAN_H], out, depth)
-        return
-    if not cube:
-        tiles[2:] = sprite_tile(item)
-    draw_box(box, tiles, frame, env, view[VIEW_TAN_V], view[VIEW_TAN_H], out, depth)
+    else:
+        draw_plate(box, sprite_tile(item), frame, env, view[VIEW_TAN_V], view[VIEW_TAN_H], out, depth)
 
 
 @njit(**_FAST)
-def draw_items(blocks, tops, items, view, env, detailed, out, depth):
+def draw_items(blocks, tops, glow, items, view, env, detailed, out, depth):
     """Draw the items that lie about: they turn and bob, and large stacks show up to five of them, as in Minecraft.
 
     Args:
-        blocks: uint8[X, Z, Y]; tops: int32[X, Z].
+        blocks, tops, glow: as for ``draw_mobs``.
         items: float64[N, ITEM_FIELDS], see ``state``; rows with item -1 are free.
         view, env: the camera and the light.
         detailed: whether there are shadows, copies, and icons with a thickness.
@@ -228,7 +237,7 @@ def draw_items(blocks, tops, items, view, env, detailed, out, depth):
             continue
         if detailed:
             _draw_shadow(blocks, x, y, z, place, _ITEM_SHADOW, view, out, depth)
-        box[BOX_LIGHT] = _light_at(tops, x, y + 0.25, z, env)
+        box[BOX_LIGHT] = _light_at(tops, x, y + 0.25, z, view, env, glow, place)
         phase = 2.1 * row
         high = 0.35 + 0.1 * math.sin(items[row, I_AGE] / 10.0 + phase)
         yaw = math.degrees(items[row, I_AGE] / 20.0 + phase)
@@ -244,11 +253,11 @@ def draw_items(blocks, tops, items, view, env, detailed, out, depth):
 
 
 @njit(**_FAST)
-def draw_arrows(tops, arrows, view, env, out, depth):
+def draw_arrows(tops, glow, arrows, view, env, out, depth):
     """Draw arrows that fly or stick: two crossed planes along the shaft, 0.9 blocks long, and one across.
 
     Args:
-        tops: int32[X, Z].
+        tops, glow: as for ``draw_mobs``.
         arrows: float64[N, ARROW_FIELDS], see ``state``.
         view, env: the camera and the light.
         out: uint8[H, W, 3]; depth: float32[H, W]; both are written.
@@ -261,7 +270,7 @@ def draw_arrows(tops, arrows, view, env, out, depth):
         x, y, z = arrows[row, A_X], arrows[row, A_Y], arrows[row, A_Z]
         if not _from_eye(tops.shape[0], tops.shape[1], view, x, y, z, env, place):
             continue
-        box[BOX_LIGHT] = _light_at(tops, x, y, z, env)
+        box[BOX_LIGHT] = _light_at(tops, x, y, z, view, env, glow, place)
         stand(view, place[0], place[1], place[2], arrows[row, A_YAW], frame)
         turn(frame, F(0.0), F(0.0), math.radians(arrows[row, A_PITCH]))
         for plane in range(3):

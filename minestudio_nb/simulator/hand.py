@@ -19,6 +19,7 @@ from minestudio_nb.simulator.boxes import (
     FRAME_FIELDS,
     cube_tiles,
     draw_box,
+    draw_plate,
     draw_sprite,
     sprite_tile,
 )
@@ -167,5 +168,4 @@ def draw_hand(item, mirrored, swing, bow, eaten, detailed, light, tan_v, tan_h, 
     if detailed:
         draw_sprite(box, shown, frame, env, tan_v, tan_h, out, depth)
     else:
-        tiles[2:] = shown
-        draw_box(box, tiles, frame, env, tan_v, tan_h, out, depth)
+        draw_plate(box, shown, frame, env, tan_v, tan_h, out, depth)

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from minestudio_nb.simulator import figures, hand, hud, raymarch, render, terrain
+from minestudio_nb.simulator import figures, hand, hud, lamplight, raymarch, render, terrain
 from minestudio_nb.simulator.actions import TICK_FIELDS
 from minestudio_nb.simulator.compile_cache import register
 from minestudio_nb.simulator.engine import VoxelEngine
@@ -38,9 +38,8 @@ def _draw_world() -> None:
     env = np.ones(raymarch.ENV_FIELDS, np.float32)
     aim = np.zeros(raymarch.AIM_FIELDS, np.int64)
     out = np.empty((_FRAME, _FRAME, 3), np.uint8)
-    raymarch.draw_world(
-        world.blocks, world.masks, world.tops, view, env, aim, out, np.empty((_FRAME, _FRAME), np.float32)
-    )
+    glow, depth = lamplight.new_workspace()[0], np.empty((_FRAME, _FRAME), np.float32)
+    raymarch.draw_world(world.blocks, world.masks, world.tops, glow, view, env, aim, out, depth)
 
 
 def _draw_mobs() -> None:
@@ -48,9 +47,10 @@ def _draw_mobs() -> None:
     env = np.ones(raymarch.ENV_FIELDS, np.float32)
     out, depth = np.empty((_FRAME, _FRAME, 3), np.uint8), np.zeros((_FRAME, _FRAME), np.float32)
     world = _world()
-    figures.draw_mobs(world.blocks, world.tops, np.full((1, MOB_FIELDS), -1.0), view, env, True, out, depth)
-    figures.draw_items(world.blocks, world.tops, render.NO_ITEMS, view, env, True, out, depth)
-    figures.draw_arrows(world.tops, render.NO_ARROWS, view, env, out, depth)
+    glow, _queue = lamplight.new_workspace()
+    figures.draw_mobs(world.blocks, world.tops, glow, np.full((1, MOB_FIELDS), -1.0), view, env, True, out, depth)
+    figures.draw_items(world.blocks, world.tops, glow, render.NO_ITEMS, view, env, True, out, depth)
+    figures.draw_arrows(world.tops, glow, render.NO_ARROWS, view, env, out, depth)
     hand.draw_hand(0, False, 0.0, 0.0, 0.0, True, 1.0, np.float32(1), np.float32(1), env, out, depth)
 
 

@@ -19,6 +19,7 @@ from numba import njit, uint32, uint64
 from minestudio_nb.simulator import blocks as table
 from minestudio_nb.simulator.blocks import block_id
 from minestudio_nb.simulator.icons import crack_stages
+from minestudio_nb.simulator.lamplight import glow_at
 from minestudio_nb.simulator.textures import FACES, LEVEL_START, TEXELS, TILE_TEXELS
 
 F: Final = np.float32
@@ -81,7 +82,8 @@ ENV_FOG_SLOPE: Final = 15  # 1 / the length over which it becomes full
 ENV_STARS: Final = 16  # brightness of the stars, 0 to 1
 ENV_RIPPLE: Final = 17  # how far the water's surface has drifted, in blocks
 ENV_PALETTE: Final = 18  # where the faces in the biome's colours start in FACES
-ENV_FIELDS: Final = 19
+ENV_LAMPS: Final = 19  # 1: lamps shine near the eye
+ENV_FIELDS: Final = 20
 
 # aim: int64[AIM_FIELDS], the targeted block.
 AIM_COLUMN: Final = 0  # x * Z + z of its reduced coordinates, -1 for none
@@ -398,6 +400,23 @@ def _face_light(tops, size_x, size_z, hit, x, y, z, dx, dy, dz):
 
 
 @njit(**BORROWING)
+def _add_lamplight(r, g, b, texel, glow, hit, x, y, z, dx, dy, dz):
+    """A hit's colour in the light of lamps, where that is the brighter. x and z are counted from the eye's column."""
+    if hit == HIT_SIDE_X:
+        x += -1 if dx > ZERO else 1
+    elif hit == HIT_SIDE_Z:
+        z += -1 if dz > ZERO else 1
+    elif hit != HIT_PLANT:
+        y += -1 if dy > ZERO else 1
+    light = glow_at(glow, x, y, z) * _FACE_LIGHT[uint64(hit)]
+    return (
+        max(r, F(texel & uint32(255)) * light),
+        max(g, F((texel >> uint32(8)) & uint32(255)) * light * F(0.9)),
+        max(b, F((texel >> uint32(16)) & uint32(255)) * light * F(0.72)),
+    )
+
+
+@njit(**BORROWING)
 def _under_water(r, g, b, path, env):
     """Blend towards the colour of water over a path through it."""
     share = min(F(0.45) + path * F(0.045), F(0.94))
@@ -434,7 +453,7 @@ def _lay_veil(r, g, b, ox, oy, oz, dx, dy, dz, wet, veil, t, pixel, palette, env
 @njit(**INLINE)
 def _pixel(
     blocks, masks, tops, size_x, size_z, height, top, ox, oy, oz, dx, dy, dz, pixel, in_water, surface, palette,
-    env, aim,
+    lamps, glow, env, aim,
 ):  # fmt: skip
     """Colour and distance of one ray."""
     far = env[ENV_FAR]
@@ -467,6 +486,8 @@ def _pixel(
         r = F(texel & uint32(255)) * light
         g = F((texel >> uint32(8)) & uint32(255)) * light
         b = F((texel >> uint32(16)) & uint32(255)) * light
+        if lamps:
+            r, g, b = _add_lamplight(r, g, b, texel, glow, hit, x - np.int64(ox), y, z - np.int64(oz), dx, dy, dz)
         if column == aim[AIM_COLUMN] and y == aim[AIM_Y] and hit != HIT_PLANT:
             r, g, b = _mark_target(r, g, b, u, v, t, aim[AIM_CRACK], aim[AIM_OUTLINE], pixel)
     if wet < t:
@@ -491,12 +512,13 @@ def _pixel(
 
 @njit(**BORROWING)
 def _draw_rows(
-    blocks, masks, tops, size_x, size_z, height, top, ox, oy, oz, pixel, in_water, surface, view, env, aim, out, depth
-):
+    blocks, masks, tops, size_x, size_z, height, top, ox, oy, oz, pixel, in_water, surface, glow, view, env,
+    aim, out, depth,
+):  # fmt: skip
     """The loop over the pixels of ``draw_world``."""
     rows, columns = out.shape[0], out.shape[1]
     tan_v, tan_h = view[VIEW_TAN_V], view[VIEW_TAN_H]
-    palette = np.int64(env[ENV_PALETTE])
+    palette, lamps = np.int64(env[ENV_PALETTE]), env[ENV_LAMPS] > ZERO
     for j in range(rows):
         v = (ONE - F(2 * j + 1) / F(rows)) * tan_v
         row_x = view[VIEW_FORWARD] + view[VIEW_UP] * v
@@ -507,7 +529,7 @@ def _draw_rows(
             r, g, b, t = _pixel(
                 blocks, masks, tops, size_x, size_z, height, top, ox, oy, oz,
                 row_x + view[VIEW_RIGHT] * u, row_y, row_z + view[VIEW_RIGHT + 2] * u,
-                pixel, in_water, surface, palette, env, aim,
+                pixel, in_water, surface, palette, lamps, glow, env, aim,
             )  # fmt: skip
             out[j, i, 0] = np.uint8(min(r, F(255)))
             out[j, i, 1] = np.uint8(min(g, F(255)))
@@ -516,11 +538,12 @@ def _draw_rows(
 
 
 @njit(**_FAST)
-def draw_world(blocks, masks, tops, view, env, aim, out, depth):
+def draw_world(blocks, masks, tops, glow, view, env, aim, out, depth):
     """Draw the world as seen by ``view`` into every pixel of ``out``.
 
     Args:
         blocks: uint8[X, Z, Y]; masks: uint64[X, Z]; tops: int32[X, Z].
+        glow: uint8[...], the light of lamps, see ``lamplight.spread_light``; read if ``env[ENV_LAMPS]``.
         view: float32[VIEW_FIELDS], see ``set_view``.
         env: float32[ENV_FIELDS], light and sky.
         aim: int64[AIM_FIELDS], the targeted block and what to draw on it.
@@ -536,7 +559,7 @@ def draw_world(blocks, masks, tops, view, env, aim, out, depth):
     in_water, surface = eye_in_water(blocks, view)
     _draw_rows(
         blocks.reshape(-1), masks.reshape(-1), tops.reshape(-1), size_x, size_z, height, top, ox, oy, oz,
-        TWO * view[VIEW_TAN_V] / F(out.shape[0]) * F(16), in_water, surface, view, env, aim, out, depth,
+        TWO * view[VIEW_TAN_V] / F(out.shape[0]) * F(16), in_water, surface, glow, view, env, aim, out, depth,
     )  # fmt: skip
 
 

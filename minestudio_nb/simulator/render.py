@@ -17,6 +17,7 @@ from minestudio_nb.errors import SimulatorError
 from minestudio_nb.simulator.figures import draw_arrows, draw_items, draw_mobs
 from minestudio_nb.simulator.hand import draw_hand
 from minestudio_nb.simulator.hud import draw_hud, hud_sheet
+from minestudio_nb.simulator.lamplight import glow_at, new_workspace, spread_light
 from minestudio_nb.simulator.occlusion import darken_corners
 from minestudio_nb.simulator.raymarch import (
     AIM_COLUMN,
@@ -33,6 +34,7 @@ from minestudio_nb.simulator.raymarch import (
     ENV_FOG_SLOPE,
     ENV_GLOW,
     ENV_HORIZON,
+    ENV_LAMPS,
     ENV_LIGHT,
     ENV_PALETTE,
     ENV_RIPPLE,
@@ -193,12 +195,28 @@ def _draw_hands(scene, detailed, light, env, out, depth):
 
 @njit(**_FAST)
 def render_frame(
-    blocks, masks, tops, mobs, items, arrows, inventory, scene, pixels, sprites, places, occlusion, out, depth
+    blocks,
+    masks,
+    tops,
+    glow,
+    queue,
+    mobs,
+    items,
+    arrows,
+    inventory,
+    scene,
+    pixels,
+    sprites,
+    places,
+    occlusion,
+    out,
+    depth,
 ):
     """Draw one frame into ``out``.
 
     Args:
         blocks: uint8[X, Z, Y]; masks: uint64[X, Z]; tops: int32[X, Z], as in ``World``.
+        glow, queue: workspace of ``lamplight.spread_light``.
         mobs, items, arrows: float64[E, ...], see ``state`` for their columns.
         inventory: int32[slots, 3] of item id, count and wear; the first nine rows are the hotbar.
         scene: float64[SCENE_FIELDS].
@@ -214,13 +232,14 @@ def render_frame(
     set_view(x, y, z, scene[SCENE_YAW], scene[SCENE_PITCH], TAN_V, TAN_H, view)
     _set_env(scene, out.shape[1] >= OUTLINE_WIDTH, env)
     _set_aim(scene, blocks.shape, out.shape[1] >= OUTLINE_WIDTH, aim)
-    draw_world(blocks, masks, tops, view, env, aim, out, depth)
+    env[ENV_LAMPS] = spread_light(blocks, x, y, z, glow, queue)
+    draw_world(blocks, masks, tops, glow, view, env, aim, out, depth)
     if occlusion:
         darken_corners(blocks, view, out, depth)
     detailed = out.shape[1] >= OUTLINE_WIDTH
-    draw_mobs(blocks, tops, mobs, view, env, detailed, out, depth)
-    draw_items(blocks, tops, items, view, env, detailed, out, depth)
-    draw_arrows(tops, arrows, view, env, out, depth)
+    draw_mobs(blocks, tops, glow, mobs, view, env, detailed, out, depth)
+    draw_items(blocks, tops, glow, items, view, env, detailed, out, depth)
+    draw_arrows(tops, glow, arrows, view, env, out, depth)
     night = max(1.0 - 2.0 * day_brightness(scene[SCENE_TIME]), 0.0)
     if night > 0.0 and not scene[SCENE_NIGHT_VISION] > 0:
         _moonlight(night, out)
@@ -231,6 +250,8 @@ def render_frame(
         cell_x, cell_y, cell_z = math.floor(x), math.floor(y), math.floor(z)
         cover = cover_light(tops.reshape(-1), tops.shape[0], tops.shape[1], cell_x, cell_y, cell_z)
         light = max(F(cover) * env[ENV_LIGHT], F(0.12))
+        if env[ENV_LAMPS] > 0:
+            light = max(light, glow_at(glow, 0, cell_y, 0))
         _draw_hands(scene, detailed, light, env, out, depth)
         if scene[SCENE_HURT] > 0:
             _redden(out)
@@ -273,6 +294,7 @@ class Renderer:
         self.occlusion = width >= OUTLINE_WIDTH if occlusion is None else occlusion
         self._depth = np.empty((height, width), np.float32)
         self._sheet = hud_sheet(height, width)
+        self._glow, self._queue = new_workspace()
 
     def render(
         self,
@@ -303,7 +325,7 @@ class Renderer:
             )
         sheet = self._sheet
         render_frame(
-            world.blocks, world.masks, world.tops, mobs, items, arrows, inventory, scene,
+            world.blocks, world.masks, world.tops, self._glow, self._queue, mobs, items, arrows, inventory, scene,
             sheet.pixels, sheet.sprites, sheet.places, self.occlusion, out, self._depth,
         )  # fmt: skip
         return out

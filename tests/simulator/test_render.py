@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from minestudio_nb.errors import SimulatorError
-from minestudio_nb.simulator import biomes, models, render, terrain, textures
+from minestudio_nb.simulator import biomes, lamplight, models, render, terrain, textures
 from minestudio_nb.simulator import world as w
 from minestudio_nb.simulator.blocks import block_id, item_id
 from minestudio_nb.simulator.mobs import MOB_KINDS, mob_kind
@@ -138,6 +138,35 @@ def test_a_roof_shades_and_glowstone_shines():
     covered.set(32, 9, 34, block_id("glowstone"))
     lit = _frame(covered, _scene(pitch=45.0, TIME=18000))
     assert lit.max() > 150
+
+
+def test_a_torch_lights_its_surroundings_and_not_through_walls():
+    dark = _room()
+    dark.blocks[:, :, 16] = block_id("stone")
+    dark.rebuild()
+    night = _scene(pitch=40.0, TIME=18000)
+    before = _frame(dark, night)
+    dark.set(32, 10, 35, block_id("torch"))
+    lit = _frame(dark, night)
+    assert lit[40:60].mean() > 3 * before[40:60].mean()
+    dark.blocks[:, 34, 10:16] = block_id("stone")
+    dark.rebuild()
+    walled = _frame(dark, night)
+    dark.set(32, 10, 35, 0)
+    assert np.array_equal(walled, _frame(dark, night))
+
+
+def test_light_spreads_a_level_less_with_each_cell():
+    world, (glow, queue) = _room(), lamplight.new_workspace()
+    assert not lamplight.spread_light(world.blocks, 32.5, 11.0, 32.5, glow, queue)
+    world.set(33, 10, 32, block_id("torch"))  # level 14
+    world.blocks[30, :, 10:] = block_id("stone")
+    world.rebuild()
+    assert lamplight.spread_light(world.blocks, 32.5, 11.0, 32.5, glow, queue)
+    middle = lamplight.GLOW_SIZE // 2
+    levels = [int(glow[middle + dx, middle + dz, y]) for dx, y, dz in ((1, 10, 0), (0, 10, 0), (1, 13, 2), (-2, 10, 0))]
+    assert levels == [14, 13, 9, 0]  # the last lies within the wall
+    assert glow[middle - 3, middle, 10] == 0  # and behind it nothing shines
 
 
 def test_leaves_let_one_see_through():
