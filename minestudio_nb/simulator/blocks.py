@@ -18,22 +18,21 @@ from typing import Final
 import numpy as np
 
 from minestudio_nb.errors import SimulatorError
-
-# Tool kinds. A block names the kind that breaks it fast; an item names the kind it is.
-TOOL_NONE: Final = 0
-TOOL_PICKAXE: Final = 1
-TOOL_AXE: Final = 2
-TOOL_SHOVEL: Final = 3
-TOOL_SWORD: Final = 4
-TOOL_HOE: Final = 5
-TOOL_SHEARS: Final = 6
-
-# Harvest levels: what a tool must at least be made of before the block drops anything.
-TIER_WOOD: Final = 0
-TIER_STONE: Final = 1
-TIER_IRON: Final = 2
-TIER_DIAMOND: Final = 3
-TIER_NETHERITE: Final = 4
+from minestudio_nb.simulator.item_kinds import (  # noqa: F401 - this module is where others look for them
+    ITEMS,
+    TIER_DIAMOND,
+    TIER_IRON,
+    TIER_NETHERITE,
+    TIER_STONE,
+    TIER_WOOD,
+    TOOL_AXE,
+    TOOL_HOE,
+    TOOL_NONE,
+    TOOL_PICKAXE,
+    TOOL_SHEARS,
+    TOOL_SHOVEL,
+    TOOL_SWORD,
+)
 
 UNBREAKABLE: Final = -1.0
 FIRST_ITEM: Final = 256
@@ -189,133 +188,6 @@ BLOCKS: Final[tuple[Block, ...]] = (
 AIR: Final = 0
 
 
-@dataclass(frozen=True)
-class Item:
-    """One kind of item that is no block.
-
-    ``speed`` is the factor by which the tool breaks blocks of its kind faster than a hand; ``attack`` the
-    full damage of a hit in half hearts (a hand has 1); ``attack_speed`` full hits per second (a hand has 4);
-    ``food`` the half drumsticks it restores.
-    """
-
-    name: str
-    stack: int = 64
-    tool: int = TOOL_NONE
-    tier: int = -1
-    speed: float = 1.0
-    attack: float = 1.0
-    attack_speed: float = 4.0
-    durability: int = 0
-    food: int = 0
-
-
-# material: harvest tier, breaking speed, durability, damage of (sword, axe, pickaxe, shovel), attack speed
-# of the axe
-_MATERIALS: Final = {
-    "wooden": (TIER_WOOD, 2.0, 59, (4.0, 7.0, 2.0, 2.5), 0.8),
-    "stone": (TIER_STONE, 4.0, 131, (5.0, 9.0, 3.0, 3.5), 0.8),
-    "iron": (TIER_IRON, 6.0, 250, (6.0, 9.0, 4.0, 4.5), 0.9),
-    "golden": (TIER_WOOD, 12.0, 32, (4.0, 7.0, 2.0, 2.5), 1.0),
-    "diamond": (TIER_DIAMOND, 8.0, 1561, (7.0, 9.0, 5.0, 5.5), 1.0),
-    "netherite": (TIER_NETHERITE, 9.0, 2031, (8.0, 10.0, 6.0, 6.5), 1.0),
-}
-
-
-def _tools() -> list[Item]:
-    items = []
-    for material, (tier, speed, durability, damage, axe_speed) in _MATERIALS.items():
-        shapes = (
-            ("axe", TOOL_AXE, speed, damage[1], axe_speed),
-            ("pickaxe", TOOL_PICKAXE, speed, damage[2], 1.2),
-            ("shovel", TOOL_SHOVEL, speed, damage[3], 1.0),
-            ("sword", TOOL_SWORD, 1.5, damage[0], 1.6),
-        )
-        for shape, kind, factor, attack, attack_speed in shapes:
-            items.append(Item(f"{material}_{shape}", 1, kind, tier, factor, attack, attack_speed, durability))
-    return items
-
-
-def _hoes() -> list[Item]:
-    """Hoes do the damage of a hand; better ones hit faster."""
-    speeds = {"wooden": 1.0, "stone": 2.0, "iron": 3.0, "golden": 1.0, "diamond": 4.0, "netherite": 4.0}
-    return [
-        Item(f"{material}_hoe", 1, TOOL_HOE, tier, speed, 1.0, speeds[material], durability)
-        for material, (tier, speed, durability, _, _) in _MATERIALS.items()
-    ]
-
-
-ITEMS: Final[tuple[Item, ...]] = (
-    *_tools(),
-    Item("shears", 1, TOOL_SHEARS, TIER_WOOD, 5.0, durability=238),
-    Item("bow", 1, durability=384),
-    Item("arrow"),
-    Item("flint_and_steel", 1, durability=64),
-    Item("shield", 1, durability=336),
-    Item("bucket", 16),
-    Item("water_bucket", 1),
-    Item("lava_bucket", 1),
-    Item("stick"),
-    Item("coal"),
-    Item("charcoal"),
-    Item("iron_ingot"),
-    Item("gold_ingot"),
-    Item("netherite_ingot"),
-    Item("diamond"),
-    Item("emerald"),
-    Item("redstone"),
-    Item("lapis_lazuli"),
-    Item("flint"),
-    Item("beef", food=3),
-    Item("cooked_beef", food=8),
-    Item("porkchop", food=3),
-    Item("cooked_porkchop", food=8),
-    Item("mutton", food=2),
-    Item("cooked_mutton", food=6),
-    Item("chicken", food=2),
-    Item("rotten_flesh", food=4),
-    Item("apple", food=4),
-    Item("bread", food=5),
-    Item("melon_slice", food=2),
-    Item("leather"),
-    Item("feather"),
-    Item("string"),
-    Item("bone"),
-    Item("gunpowder"),
-    Item("wheat_seeds"),
-    Item("wheat"),
-    Item("book"),
-    Item("snowball", 16),
-    Item("clay_ball"),
-    Item("glowstone_dust"),
-    Item("egg", 16),
-    Item("ender_pearl", 16),
-    Item("ender_eye"),
-    Item("paper"),
-    Item("map"),
-    *_hoes(),
-    Item("cooked_chicken", food=6),
-    Item("carrot", food=3),
-    Item("potato", food=1),
-    Item("baked_potato", food=5),
-    Item("cookie", food=2),
-    Item("golden_apple", food=4),
-    Item("spider_eye", food=2),
-    Item("sugar"),
-    Item("slime_ball"),
-    Item("bone_meal"),
-    Item("brick"),
-    Item("quartz"),
-    Item("cocoa_beans"),
-    Item("bowl"),
-    Item("milk_bucket", 1),
-    Item("compass"),
-    Item("clock"),
-    Item("lead"),
-    Item("red_dye"),
-    Item("blaze_powder"),
-    Item("fire_charge"),
-)
-
 NUM_BLOCKS: Final = len(BLOCKS)
 NUM_ITEMS: Final = FIRST_ITEM + len(ITEMS)
 
@@ -470,6 +342,9 @@ ITEM_SPEED: Final = _item_array(np.float64, "speed", 1.0)
 ITEM_ATTACK: Final = _item_array(np.float64, "attack", 1.0)  # half hearts
 ITEM_ATTACK_SPEED: Final = _item_array(np.float64, "attack_speed", 4.0)  # full hits per second
 ITEM_DURABILITY: Final = _item_array(np.int32, "durability", 0)  # uses, 0: does not wear out
+ITEM_ARMOR: Final = _item_array(np.int32, "armor", 0)  # points, when worn
+ITEM_TOUGHNESS: Final = _item_array(np.int32, "toughness", 0)
+ITEM_WORN: Final = _item_array(np.int32, "worn", 0)  # slot that it is worn in, 0: none
 WEAR_BY_MINING: Final = _wear(1, 2)  # uses that breaking a block takes, unless it breaks at once
 WEAR_BY_HITTING: Final = _wear(2, 1)  # uses that a hit on a mob takes
 ITEM_FOOD: Final = _item_array(np.int32, "food", 0)  # half drumsticks

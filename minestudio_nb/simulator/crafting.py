@@ -65,6 +65,17 @@ def _tool_recipes() -> dict[str, Recipe]:
     }
 
 
+def _armor_recipes() -> dict[str, Recipe]:
+    heads = {"leather": "leather"} | {
+        name: part for name, part in _TOOL_HEADS.items() if name not in ("wooden", "stone")
+    }
+    return {
+        f"{material}_{shape}": Recipe(1, {part: number})
+        for material, part in heads.items()
+        for shape, number in (("helmet", 5), ("chestplate", 8), ("leggings", 7), ("boots", 4))
+    }
+
+
 def _known(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
     """Recipes of which this world has the result and all parts."""
     names = {*table.ITEM_NAMES, *TAGS}
@@ -74,6 +85,7 @@ def _known(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
 RECIPES: Final[dict[str, Recipe]] = _known(
     {f"{wood}_planks": Recipe(4, {f"{wood}_log": 1}, table=False) for wood in _WOODS}
     | _tool_recipes()
+    | _armor_recipes()
     | {
         "stick": Recipe(4, {"#planks": 2}, table=False),
         "crafting_table": Recipe(1, {"#planks": 4}, table=False),

@@ -16,6 +16,8 @@ from minestudio_nb.simulator.painting import SIDE, Colour, Image
 
 _HANDLE: Final = {"H": (140, 103, 58), "h": (92, 66, 34)}
 _MATERIAL_COLOURS: Final[dict[str, Colour]] = {
+    "leather": (150, 88, 52),
+    "chainmail": (128, 130, 136),
     "wooden": (152, 118, 70),
     "stone": (146, 146, 146),
     "iron": (222, 222, 222),
@@ -25,12 +27,16 @@ _MATERIAL_COLOURS: Final[dict[str, Colour]] = {
 }
 SHAPES: Final = ("bow_pulling_0", "bow_pulling_1", "bow_pulling_2")
 """Pictures of items in use, which are no items of their own."""
-_TOOL_PATTERNS: Final = {
+_MADE_PATTERNS: Final = {
     "axe": patterns.AXE,
     "pickaxe": patterns.PICKAXE,
     "shovel": patterns.SHOVEL,
     "sword": patterns.SWORD,
     "hoe": patterns.HOE,
+    "helmet": patterns.HELMET,
+    "chestplate": patterns.CHESTPLATE,
+    "leggings": patterns.LEGGINGS,
+    "boots": patterns.BOOTS,
 }
 
 # item: pattern, main colour, and letters that differ from what the main colour gives
@@ -128,8 +134,8 @@ def _draw(pattern: str, colour: Colour, letters: dict[str, Colour]) -> Image:
 def draw_item(name: str) -> Image:
     """The icon of an item that is no block, uint8[16, 16, 4]."""
     material, _, shape = name.partition("_")
-    if material in _MATERIAL_COLOURS and shape in _TOOL_PATTERNS:
-        return _draw(_TOOL_PATTERNS[shape], _MATERIAL_COLOURS[material], {})
+    if material in _MATERIAL_COLOURS and shape in _MADE_PATTERNS:
+        return _draw(_MADE_PATTERNS[shape], _MATERIAL_COLOURS[material], {})
     pattern, colour, letters = _THINGS[name]
     return _draw(pattern, colour, letters)
 
