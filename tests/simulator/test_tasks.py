@@ -55,7 +55,7 @@ def angles_to(sim: Any, point: np.ndarray) -> tuple[float, float]:
 def turn_to(sim: Any, env: Any, point: np.ndarray) -> dict[str, Any] | None:
     """The camera action of the task that brings the look nearest to a point; None when none brings it nearer."""
     yaw, pitch = angles_to(sim, point)
-    turns = [action for action in env.actions if set(action) == {"camera"}]
+    turns = [action for action in env.actions if set(action) - {"use"} == {"camera"}]
     best = min(turns, key=lambda action: math.hypot(yaw - action["camera"][1], pitch - action["camera"][0]))
     missed = math.hypot(yaw - best["camera"][1], pitch - best["camera"][0])
     return best if missed < math.hypot(yaw, pitch) - 1e-6 else None
@@ -190,14 +190,14 @@ def test_a_scripted_player_earns_the_reward(name: str, player: Player, seeds: in
 def test_tasks_are_environments_that_end_at_their_time_limit(name: str) -> None:
     env = make_task(name, seed=1)
     check_env(env, skip_render_check=True)
-    assert env.action_space.n == 9
+    assert env.action_space.n == len(env.actions) == 9
     assert env.observation_space["image"].shape == (64, 64, 3)
     rng = np.random.default_rng(0)
     for _ in range(2):
         env.reset()
         decisions, over = 0, False
         while not over:
-            _, reward, terminated, truncated, _ = env.step(int(rng.integers(9)))
+            _, reward, terminated, truncated, _ = env.step(int(rng.integers(env.action_space.n)))
             assert math.isfinite(reward)
             decisions, over = decisions + 1, terminated or truncated
         assert (decisions, truncated) == (DECISIONS.get(name, 100), True)
@@ -256,7 +256,7 @@ def test_the_frame_lacks_what_it_should_wherever_the_player_stands() -> None:
         env.reset(seed=seed)
         sim = env.unwrapped
         gaps = gaps_of_frame(sim)
-        assert len(gaps) == 7
+        assert len(gaps) == 4
         towards = np.mean(gaps, axis=0) + 0.5 - eye_of(sim)
         sides.add(round(math.degrees(math.atan2(-towards[0], towards[2])) / 90.0) % 4)
         assert abs(angles_to(sim, eye_of(sim) + towards)[0]) < 90.0, "the frame is in sight"
@@ -273,12 +273,12 @@ def test_finishing_a_frame_pays_what_the_score_grows_by() -> None:
     assert env.step(env.actions.index(look))[1] == 0.0, "what stands already pays nothing"
     for cell in gaps_of_frame(sim):
         sim.engine.state.world.set(*cell, block_id("obsidian"))
-    # 7 cells of 14 became 14 + 2, and seven blocks cost a tenth each.
-    assert env.step(env.actions.index(look))[1] == pytest.approx(16 - 7 - 0.7)
+    # 10 cells of 14 became 14 + 2, and four blocks cost a tenth each.
+    assert env.step(env.actions.index(look))[1] == pytest.approx(16 - 10 - 0.4)
 
 
 def test_wrong_frames_and_tasks_are_refused() -> None:
-    with pytest.raises(SimulatorError, match="1 to 7"):
+    with pytest.raises(SimulatorError, match="1 to 5"):
         PortalFrameCallback(missing=8)
     with pytest.raises(SimulatorError, match="distance"):
         PortalFrameCallback(distance=(3, 2))

@@ -17,7 +17,7 @@ FRAME: Final = tuple(
 )
 """Cells of a frame, as steps along it and up from its lowest corner."""
 HOLE: Final = tuple((along, up) for along in range(1, WIDTH - 1) for up in range(1, HEIGHT - 1))
-LOW: Final = tuple(cell for cell in FRAME if cell[1] < 3 and cell != (0, 0))
+LOW: Final = tuple(cell for cell in FRAME if cell[1] < 2 and cell != (0, 0))
 """Cells that a player who stands before the frame can fill. The corner where the score begins is none of them."""
 CLEARED: Final = 7  # blocks to each side of the player, as far as GateRewardsCallback looks
 CEILING: Final = 7
@@ -27,11 +27,11 @@ class PortalFrameCallback(MinecraftCallback):
     """After each reset, levels the ground and puts the player before a portal's frame that lacks some blocks.
 
     Side, distance, lateral offset and the missing blocks are random, and the player looks about where the frame's foot
-    is. The blocks that are missing are among the seven lowest; each can be placed against one that stands or has been
-    placed. MineStudio has no such callback; there, /fill commands in a CommandsCallback build a frame.
+    is. The blocks that are missing are among the five next to the foot; each can be placed against one that stands or
+    has been placed. MineStudio has no such callback; there, /fill commands in a CommandsCallback build a frame.
 
     Args:
-        missing: how many blocks are missing, 1 to 7.
+        missing: how many blocks are missing, 1 to 5.
         distance: the least and the largest distance to the frame, in blocks.
 
     Raises:
@@ -53,7 +53,7 @@ class PortalFrameCallback(MinecraftCallback):
         """Build, and look again."""
         rng = sim.np_random
         distance = int(rng.integers(self.distance[0], self.distance[1] + 1))
-        offset = int(rng.integers(WIDTH))  # the player stands opposite one of the four columns
+        offset = int(rng.integers(1, WIDTH - 1))  # the player stands opposite one of the hole's columns
         side = int(rng.integers(4))
         ahead_x, ahead_z = ((0, 1), (-1, 0), (0, -1), (1, 0))[side]
         gaps = {LOW[index] for index in rng.choice(len(LOW), self.missing, replace=False)}
