@@ -17,9 +17,23 @@ import numpy as np
 from numba import njit, uint32, uint64
 
 from minestudio_nb.simulator import blocks as table
+from minestudio_nb.simulator import packets
 from minestudio_nb.simulator.blocks import block_id
+from minestudio_nb.simulator.clearance import BANDS, MOST_SLABS
 from minestudio_nb.simulator.icons import crack_stages
 from minestudio_nb.simulator.lamplight import glow_at
+from minestudio_nb.simulator.packets import (
+    BLUE,
+    DEPTH,
+    EMPTY,
+    GREEN,
+    HARD,
+    INVERSE,
+    PLAIN_BLOCK,
+    PLAIN_GLOWING,
+    RED,
+    SAFE,
+)
 from minestudio_nb.simulator.textures import FACES, LEVEL_START, TEXELS, TILE_TEXELS
 
 F: Final = np.float32
@@ -49,6 +63,8 @@ _VEIL[_WATER] = 0.56
 _VEIL[block_id("ice")] = 0.6
 _VEIL[_PORTAL] = 0.62
 _NO_VEIL: Final = -1
+_PLAIN: Final = np.where(_GLOWS, PLAIN_GLOWING, PLAIN_BLOCK).astype(np.uint8) * (~_CROSS & (_VEIL == 0))
+_PIXELS_PER_WEDGE: Final = 4
 WATER_HEIGHT: Final = F(8.0 / 9.0)
 """How high water stands in a cell with no water above (Minecraft: a source block)."""
 
@@ -112,6 +128,7 @@ def _clouds() -> np.ndarray:
 
 
 _CLOUDS: Final = _clouds()
+GLOW_RED, GLOW_GREEN, GLOW_BLUE = F(236), F(120), F(52)  # of the sky around a low sun
 _STAR_CELLS: Final = F(30)  # half of those along the side of the cube
 _SEAS: Final = np.uint64(0x00_18_3C_0C_40_66_20_00)
 _FAST: Final = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
@@ -159,7 +176,7 @@ def _post(lx, ly, lz, dx, dy, dz, tile):
 
 
 @njit(**BORROWING)
-def _plant(ox, oy, oz, dx, dy, dz, x, y, z, tile, pixel):
+def _plant(ox, oy, oz, dx, dy, dz, x, y, z, tile, pixel, begun):
     """Meet the two crossed planes of a plant: (distance or -1, texel)."""
     best = FAR_AWAY
     texel = uint32(0)
@@ -175,7 +192,7 @@ def _plant(ox, oy, oz, dx, dy, dz, x, y, z, tile, pixel):
         u, v = lx + dx * t, ly + dy * t
         if t > F(0.02) and t < best and u >= ZERO and u < ONE and v >= ZERO and v < ONE:
             # Thin blades are lost in the smaller levels, or fat; the first two do.
-            found = texel_at(tile, np.int64(t * pixel > F(2.5)), u, ONE - v)
+            found = texel_at(tile, np.int64((t + begun) * pixel > F(2.5)), u, ONE - v)
             if found >= uint32(0x80000000):
                 best, texel = t, found
     return (best if texel else F(-1)), texel
@@ -188,7 +205,7 @@ def _covered(blocks, base, y, height):
 
 
 @njit(**INLINE)
-def _march(blocks, masks, size_x, size_z, height, ox, oy, oz, dx, dy, dz, limit, pixel, in_water, palette):
+def _march(blocks, masks, size_x, size_z, height, ox, oy, oz, dx, dy, dz, limit, pixel, in_water, palette, begun):
     """Walk one ray to the first texel that is not transparent.
 
     Args:
@@ -200,6 +217,7 @@ def _march(blocks, masks, size_x, size_z, height, ox, oy, oz, dx, dy, dz, limit,
         pixel: texels per distance that a pixel spans.
         in_water: whether the origin is under water; then the water's surface is not noticed.
         palette: where the biome's faces start in ``FACES``.
+        begun: how far from the eye the origin is.
 
     Returns:
         Distance (``limit`` without a hit), hit (``HIT_*``), texel (0 without a hit), x, y, z of the block,
@@ -253,7 +271,7 @@ def _march(blocks, masks, size_x, size_z, height, ox, oy, oz, dx, dy, dz, limit,
                                 wet, veil = t_hit, block * 4 + hit
                     elif _CROSS[block]:
                         tile = FACES[uint64(palette + block * 4)]
-                        t_plant, texel = _plant(ox, oy, oz, dx, dy, dz, x, y, z, tile, pixel)
+                        t_plant, texel = _plant(ox, oy, oz, dx, dy, dz, x, y, z, tile, pixel, begun)
                         if t_plant > ZERO and t_plant < limit:
                             return t_plant, HIT_PLANT, texel, x, y, z, ZERO, ZERO, wet, veil
                     else:
@@ -264,7 +282,7 @@ def _march(blocks, masks, size_x, size_z, height, ox, oy, oz, dx, dy, dz, limit,
                             u, v, facing = hx - F(x), ONE - (hy - F(y)), abs(dz)
                         else:
                             u, v, facing = hx - F(x), hz - F(z), abs(dy)
-                        level = level_of(t_hit * pixel / (F(0.35) + F(0.65) * facing))
+                        level = level_of((t_hit + begun) * pixel / (F(0.35) + F(0.65) * facing))
                         texel = texel_at(FACES[uint64(palette + block * 4 + hit)], level, u, v)
                         if texel >= uint32(0x80000000):
                             return t_hit, hit, texel, x, y, z, u, v, wet, veil
@@ -295,7 +313,7 @@ def cover_light(tops, size_x, size_z, x, y, z):
 def _glow(r, g, b, dx, low, env):
     """A colour of the sky with the glow of a low sun, where ``dx`` looks east and ``low`` is 1 at the horizon."""
     share = max(dx * env[ENV_SUN_X], ZERO) * low * env[ENV_GLOW]
-    return r + (F(236) - r) * share, g + (F(120) - g) * share, b + (F(52) - b) * share
+    return r + (GLOW_RED - r) * share, g + (GLOW_GREEN - g) * share, b + (GLOW_BLUE - b) * share
 
 
 @njit(**BORROWING)
@@ -453,24 +471,22 @@ def _lay_veil(r, g, b, ox, oy, oz, dx, dy, dz, wet, veil, t, pixel, palette, env
 @njit(**INLINE)
 def _pixel(
     blocks, masks, tops, size_x, size_z, height, top, ox, oy, oz, dx, dy, dz, pixel, in_water, surface, palette,
-    lamps, glow, env, aim,
+    lamps, glow, env, aim, start,
 ):  # fmt: skip
-    """Colour and distance of one ray."""
+    """Colour and distance of one ray, which meets nothing up to ``start``."""
     far = env[ENV_FAR]
     dx = dx if abs(dx) > _TINY else _TINY
     dy = dy if abs(dy) > _TINY else _TINY
     dz = dz if abs(dz) > _TINY else _TINY
-    start = ZERO
-    limit = ((top if dy > ZERO else ZERO) - oy) / dy
     if oy > top:  # above everything: only rays that go down meet the slab of blocks
         start = (top - oy) / dy if dy < ZERO else FAR_AWAY
-        limit -= start
+    limit = ((top if dy > ZERO else ZERO) - oy) / dy - start
     hit, wet, veil, t = -1, FAR_AWAY, _NO_VEIL, far
     if start < far:
         t, hit, texel, x, y, z, u, v, wet, veil = _march(
             blocks, masks, size_x, size_z, height,
             ox + dx * start, oy + dy * start, oz + dz * start, dx, dy, dz,
-            min(limit, far - start), pixel, in_water, palette,
+            min(limit, far - start), pixel, in_water, palette, start,
         )  # fmt: skip
         t += start
         wet += start
@@ -511,30 +527,118 @@ def _pixel(
 
 
 @njit(**BORROWING)
+def _haze_piece(p, row_x, row_y, row_z, right_x, right_z, env, floats):
+    """Blend the colours of a piece's faces towards the horizon's over the distance."""
+    near, slope, glow = env[ENV_FOG], env[ENV_FOG_SLOPE], env[ENV_GLOW] * env[ENV_SUN_X]
+    horizon_r, horizon_g, horizon_b = env[ENV_HORIZON], env[ENV_HORIZON + 1], env[ENV_HORIZON + 2]
+    for i in range(packets.whole(p.count)):
+        u = (F(2 * (p.first + i) + 1) / F(p.columns) - ONE) * p.tan_h
+        dx, dz = row_x + right_x * u, row_z + right_z * u
+        haze = min(max((floats[DEPTH + i] - near) * slope, ZERO), ONE)
+        share = max(dx / F(math.sqrt(dx * dx + row_y * row_y + dz * dz)) * glow, ZERO)
+        r, g, b = floats[RED + i], floats[GREEN + i], floats[BLUE + i]
+        floats[RED + i] = r + (horizon_r + (GLOW_RED - horizon_r) * share - r) * haze
+        floats[GREEN + i] = g + (horizon_g + (GLOW_GREEN - horizon_g) * share - g) * haze
+        floats[BLUE + i] = b + (horizon_b + (GLOW_BLUE - horizon_b) * share - b) * haze
+
+
+@njit(**BORROWING)
+def _draw_slab(p, count, blocks, masks, tops, height, bound, pixel, env, aim, floats, cells):
+    """Draw the easy ones of some rays in their slabs; lists the others, see ``packets.load_texels``."""
+    packets.enter(p, count, bound, env[ENV_FAR], floats, cells)
+    packets.load_masks(p, count, masks, cells)
+    packets.meet(p, count, floats, cells)
+    packets.load_blocks(p, count, blocks, height, np.int64(env[ENV_PALETTE]), _PLAIN, cells)
+    packets.find_texels(p, count, pixel, floats, cells)
+    hard, empty = packets.load_texels(p, count, tops, aim[AIM_COLUMN], aim[AIM_Y], cells)
+    packets.shade(p, count, _FACE_LIGHT, env[ENV_LIGHT], floats, cells)
+    return hard, empty
+
+
+@njit(**BORROWING)
+def _draw_easy(
+    p, blocks, masks, tops, size_x, size_z, height, top, ox, oz, pixel, row_x, row_y, row_z, right_x, right_z,
+    env, aim, slabs, wedges, ready, clear, floats, cells, later_floats, later_cells,
+):  # fmt: skip
+    """Draw the easy pixels of a piece.
+
+    Returns:
+        How many of the others are listed in HARD, and how many in EMPTY.
+    """
+    bound = top if p.dy > ZERO else ZERO
+    packets.aim(p, p.count, wedges, floats, cells)
+    packets.skip_clear(p, p.count, masks, size_x, size_z, ox, oz, top, slabs, wedges, ready, clear, cells)
+    hard, empty = _draw_slab(p, p.count, blocks, masks, tops, height, bound, pixel, env, aim, floats, cells)
+    hard, moved = packets.move_on(p, hard, floats, cells, later_floats, later_cells)
+    if moved > 0:
+        packets.skip_empty(p, moved, masks, later_floats, later_cells)
+        _draw_slab(p, moved, blocks, masks, tops, height, bound, pixel, env, aim, later_floats, later_cells)
+        hard, empty = packets.move_back(p, moved, hard, empty, floats, cells, later_floats, later_cells)
+    _haze_piece(p, row_x, row_y, row_z, right_x, right_z, env, floats)
+    return hard, empty
+
+
+@njit(**INLINE)
+def _keep(i, r, g, b, t, floats):
+    """Note colour and depth of a pixel of the piece."""
+    floats[uint64(RED + i)], floats[uint64(GREEN + i)], floats[uint64(BLUE + i)] = r, g, b
+    floats[uint64(DEPTH + i)] = t
+
+
+@njit(**BORROWING)
+def _store(p, j, floats, out, depth):
+    """Write a piece into the frame."""
+    for i in range(p.count):
+        k = p.first + i
+        out[j, k, 0] = np.uint8(min(floats[RED + i], F(255)))
+        out[j, k, 1] = np.uint8(min(floats[GREEN + i], F(255)))
+        out[j, k, 2] = np.uint8(min(floats[BLUE + i], F(255)))
+        depth[j, k] = floats[DEPTH + i]
+
+
+@njit(**BORROWING)
 def _draw_rows(
-    blocks, masks, tops, size_x, size_z, height, top, ox, oy, oz, pixel, in_water, surface, glow, view, env,
-    aim, out, depth,
+    blocks, masks, tops, size_x, size_z, height, top, ox, oy, oz, pixel, in_water, surface, glow, view, env, aim,
+    out, depth, slabs, wedges, ready, clear, floats, cells, later_floats, later_cells,
 ):  # fmt: skip
     """The loop over the pixels of ``draw_world``."""
     rows, columns = out.shape[0], out.shape[1]
     tan_v, tan_h = view[VIEW_TAN_V], view[VIEW_TAN_H]
+    right_x, right_z = view[VIEW_RIGHT], view[VIEW_RIGHT + 2]
     palette, lamps = np.int64(env[ENV_PALETTE]), env[ENV_LAMPS] > ZERO
     for j in range(rows):
         v = (ONE - F(2 * j + 1) / F(rows)) * tan_v
         row_x = view[VIEW_FORWARD] + view[VIEW_UP] * v
         row_y = view[VIEW_FORWARD + 1] + view[VIEW_UP + 1] * v
         row_z = view[VIEW_FORWARD + 2] + view[VIEW_UP + 2] * v
-        for i in range(columns):
-            u = (F(2 * i + 1) / F(columns) - ONE) * tan_h
-            r, g, b, t = _pixel(
-                blocks, masks, tops, size_x, size_z, height, top, ox, oy, oz,
-                row_x + view[VIEW_RIGHT] * u, row_y, row_z + view[VIEW_RIGHT + 2] * u,
-                pixel, in_water, surface, palette, lamps, glow, env, aim,
-            )  # fmt: skip
-            out[j, i, 0] = np.uint8(min(r, F(255)))
-            out[j, i, 1] = np.uint8(min(g, F(255)))
-            out[j, i, 2] = np.uint8(min(b, F(255)))
-            depth[j, i] = t
+        first = 0
+        while first < columns:
+            p = packets.next_piece(
+                first, columns, tan_h, row_x, row_y, row_z, right_x, right_z, ox, oy, oz, size_x, size_z
+            )
+            if in_water or lamps or oy > top:
+                hard, empty = packets.walk_all(p, floats, cells)
+            else:
+                hard, empty = _draw_easy(
+                    p, blocks, masks, tops, size_x, size_z, height, top, ox, oz, pixel, row_x, row_y, row_z, right_x,
+                    right_z, env, aim, slabs, wedges, ready, clear, floats, cells, later_floats, later_cells,
+                )  # fmt: skip
+            for k in range(empty):
+                i = cells[EMPTY + k]
+                u = (F(2 * (first + i) + 1) / F(columns) - ONE) * tan_h
+                r, g, b = _sky(oy, ox, oz, row_x + right_x * u, row_y, row_z + right_z * u, env)
+                _keep(i, r, g, b, env[ENV_FAR], floats)
+            for k in range(hard):
+                i = cells[HARD + k]
+                u = (F(2 * (first + i) + 1) / F(columns) - ONE) * tan_h
+                r, g, b, t = _pixel(
+                    blocks, masks, tops, size_x, size_z, height, top, ox, oy, oz,
+                    row_x + right_x * u, row_y, row_z + right_z * u, pixel, in_water, surface, palette,
+                    lamps, glow, env, aim, floats[uint64(SAFE + i)] * floats[uint64(INVERSE + i)],
+                )  # fmt: skip
+                _keep(i, r, g, b, t, floats)
+            _store(p, j, floats, out, depth)
+            first += p.count
 
 
 @njit(**_FAST)
@@ -557,10 +661,29 @@ def draw_world(blocks, masks, tops, glow, view, env, aim, out, depth):
     oz = view[VIEW_Z] - F(math.floor(view[VIEW_Z] / F(size_z)) * size_z) + F(size_z)
     oy = max(view[VIEW_Y], F(0.01))
     in_water, surface = eye_in_water(blocks, view)
+    slabs = _slabs_in_sight(view, env[ENV_FAR])
+    wedges = min(max(out.shape[1] // _PIXELS_PER_WEDGE, 8), 128)
     _draw_rows(
-        blocks.reshape(-1), masks.reshape(-1), tops.reshape(-1), size_x, size_z, height, top, ox, oy, oz,
+        blocks.reshape(-1), masks.reshape(-1), tops.reshape(-1), size_x, size_z, height, top,
+        ox + F(slabs // size_x * size_x), oy, oz + F(slabs // size_z * size_z),
         TWO * view[VIEW_TAN_V] / F(out.shape[0]) * F(16), in_water, surface, glow, view, env, aim, out, depth,
+        slabs, wedges, np.zeros(4 * wedges, np.uint8), np.empty(4 * wedges * BANDS, np.uint8),
+        np.empty(packets.FLOATS, np.float32), np.empty(packets.CELLS, np.int64),
+        np.empty(packets.FLOATS, np.float32), np.empty(packets.CELLS, np.int64),
     )  # fmt: skip
+
+
+@njit(**_FAST)
+def _slabs_in_sight(view, far):
+    """How many slabs (see ``clearance``) the corners of the frame reach over."""
+    reach = F(0)
+    for corner in range(4):
+        u = view[VIEW_TAN_H] if corner & 1 else -view[VIEW_TAN_H]
+        v = view[VIEW_TAN_V] if corner & 2 else -view[VIEW_TAN_V]
+        for axis in (0, 2):
+            component = view[VIEW_FORWARD + axis] + view[VIEW_RIGHT + axis] * u + view[VIEW_UP + axis] * v
+            reach = max(reach, abs(component))
+    return min(np.int64(reach * far) + 2, MOST_SLABS)
 
 
 @njit(**_FAST)
