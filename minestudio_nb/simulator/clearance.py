@@ -25,7 +25,7 @@ STEEPEST: Final = F(2.0)
 BANDS_PER_SLOPE: Final = F((BANDS - 2) / 4.0)
 MOST_SLABS: Final = 255
 
-# Sectors: the larger axis of a direction and its sign.
+# Sectors: the larger horizontal axis of a direction and its sign. Odd ones go towards smaller coordinates.
 SECTOR_EAST: Final = 0  # +x
 SECTOR_WEST: Final = 1
 SECTOR_SOUTH: Final = 2  # +z
@@ -78,7 +78,7 @@ def find_clear(masks, size_x, size_z, ox, oy, oz, top, slabs, wedge, wedges, cle
     sector = wedge // wedges
     left = F(wedge - sector * wedges) * F(2.0) / F(wedges) - ONE - _WIDER
     right = left + F(2.0) / F(wedges) + _WIDER + _WIDER
-    along_x, forward = sector <= SECTOR_WEST, sector == SECTOR_EAST or sector == SECTOR_SOUTH
+    along_x, forward = sector <= SECTOR_WEST, (sector & 1) == 0
     o_major, o_minor = (ox, oz) if along_x else (oz, ox)
     mask_major, mask_minor = (size_x - 1, size_z - 1) if along_x else (size_z - 1, size_x - 1)
     stride_major, stride_minor = (size_z, 1) if along_x else (1, size_z)

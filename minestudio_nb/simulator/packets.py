@@ -19,6 +19,7 @@ from minestudio_nb.simulator.clearance import (
     BANDS,
     BANDS_PER_SLOPE,
     SECTOR_EAST,
+    SECTOR_NORTH,
     SECTOR_SOUTH,
     SECTOR_WEST,
     STEEPEST,
@@ -123,7 +124,7 @@ def sector_of(dx, dz):
     """The larger horizontal axis of a direction, and its sign."""
     if abs(dx) > abs(dz):
         return SECTOR_EAST if dx > ZERO else SECTOR_WEST
-    return SECTOR_SOUTH if dz > ZERO else SECTOR_SOUTH + 1
+    return SECTOR_SOUTH if dz > ZERO else SECTOR_NORTH
 
 
 @njit(**_FAST)
@@ -145,7 +146,7 @@ def next_piece(first, columns, tan_h, row_x, row_y, row_z, right_x, right_z, ox,
             inside = middle
         else:
             outside = middle
-    along_x, forward = sector <= SECTOR_WEST, sector == SECTOR_EAST or sector == SECTOR_SOUTH
+    along_x, forward = sector <= SECTOR_WEST, (sector & 1) == 0
     o_major, o_minor = (ox, oz) if along_x else (oz, ox)
     eye = np.int64(o_major)
     dy = row_y if abs(row_y) > _TINY else _TINY
