@@ -195,23 +195,9 @@ def _draw_hands(scene, detailed, light, env, out, depth):
 
 @njit(**_FAST)
 def render_frame(
-    blocks,
-    masks,
-    tops,
-    glow,
-    queue,
-    mobs,
-    items,
-    arrows,
-    inventory,
-    scene,
-    pixels,
-    sprites,
-    places,
-    occlusion,
-    out,
-    depth,
-):
+    blocks, masks, tops, glow, queue, mobs, items, arrows, inventory, scene, pixels, sprites, places, occlusion,
+    out, depth,
+):  # fmt: skip
     """Draw one frame into ``out``.
 
     Args:
