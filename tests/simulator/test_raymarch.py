@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minestudio_nb.simulator import clearance, raymarch, render, terrain
+from minestudio_nb.simulator import clearance, lamplight, raymarch, render, terrain
 from minestudio_nb.simulator import world as w
 from minestudio_nb.simulator.blocks import block_id
 
@@ -28,7 +28,8 @@ def _depths(world, eye, size=SIZE):
     raymarch.set_view(*eye, render.TAN_V, render.TAN_H, view)
     render._set_env(render.new_scene(), False, env)
     out, depth = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.float32)
-    raymarch.draw_world(world.blocks, world.masks, world.tops, view, env, np.array([-1, 0, -1, 0]), out, depth)
+    glow, aim = lamplight.new_workspace()[0], np.array([-1, 0, -1, 0])
+    raymarch.draw_world(world.blocks, world.masks, world.tops, glow, view, env, aim, out, depth)
     v = (1 - (2 * np.arange(height) + 1) / height) * render.TAN_V
     u = ((2 * np.arange(width) + 1) / width - 1) * render.TAN_H
     forward, right, up = (view[k : k + 3].astype(float) for k in (3, 6, 9))
