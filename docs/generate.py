@@ -100,9 +100,10 @@ def physics_page() -> str:
     lines = [
         "# Measured against Minecraft",
         "",
-        f"{len(ROWS)} numbers that the Minecraft Wiki publishes for Java Edition 1.16, and what VoxelSim does, measured",
-        "in a running world (`make docs`; `tests/support/published.py` holds the rows and their tolerances, and a test",
-        "compares them). *Source* is the wiki's page. [voxelsim.md](voxelsim.md) says what differs on purpose.",
+        f"{len(ROWS)} numbers that the Minecraft Wiki publishes for Java Edition 1.16, and what VoxelSim does,",
+        "measured in a running world (`make docs`; `tests/support/published.py` holds the rows and their tolerances,",
+        "and a test compares them). *Source* is the wiki's page. [voxelsim.md](voxelsim.md) says what differs on",
+        "purpose.",
         "",
         table(),
     ]

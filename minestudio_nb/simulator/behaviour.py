@@ -15,7 +15,7 @@ from numba import njit
 from minestudio_nb.simulator.arrows import launch_arrow
 from minestudio_nb.simulator.bodies import bell, heading_deg, next_random, randint, solid_along, uniform
 from minestudio_nb.simulator.explosions import explode
-from minestudio_nb.simulator.mob_motion import DEEPEST_STEP, move_mob, push_apart, steer, turn_to
+from minestudio_nb.simulator.mob_motion import DEEPEST_STEP, feel_liquids, move_mob, push_apart, steer, turn_to
 from minestudio_nb.simulator.mobs import (
     CREEPER,
     KNOCK_BACK,
@@ -30,6 +30,7 @@ from minestudio_nb.simulator.mobs import (
     MOB_STROLL,
     SKELETON,
     SPIDER,
+    hurt_mob,
 )
 from minestudio_nb.simulator.state import (
     A_DAMAGE,
@@ -67,6 +68,7 @@ from minestudio_nb.simulator.state import (
     PEACEFUL,
     S_ANIMAL_SPEED,
     S_DIFFICULTY,
+    S_FIRE_DAMAGE,
     S_RAIN,
     S_TIME,
 )
@@ -133,38 +135,36 @@ def _stay_near(mob, player, size):
 
 
 @njit(cache=True, nogil=True)
-def _stroll(s, mob, mind, speed):
+def _stroll(blocks, mob, mind, rng, speed):
     """Walk about now and then; returns the speed of this tick."""
     if mind[MIND_WALK] <= 0:
         mind[MIND_DETOUR] = 0
         turn_to(mob, mind)
-        if uniform(s.rng) < STROLL_CHANCE:
-            mind[MIND_GOAL] = randint(s.rng, -180, 179)
-            mind[MIND_WALK] = randint(s.rng, 40, 100)
+        if uniform(rng) < STROLL_CHANCE:
+            mind[MIND_GOAL] = randint(rng, -180, 179)
+            mind[MIND_WALK] = randint(rng, 40, 100)
         return 0.0
     mind[MIND_WALK] -= 1
-    gait = steer(s.blocks, mob, mind, s.rng, float(mind[MIND_GOAL]), speed, DEEPEST_STEP)
+    gait = steer(blocks, mob, mind, rng, float(mind[MIND_GOAL]), speed, DEEPEST_STEP)
     if gait == 0.0 or mind[MIND_DETOUR] != 0:  # it goes nowhere in particular, so it just goes somewhere else
         mind[MIND_DETOUR] = 0
-        mind[MIND_GOAL] = randint(s.rng, -180, 179)
+        mind[MIND_GOAL] = randint(rng, -180, 179)
         mind[MIND_WALK] -= 10
     return gait
 
 
 @njit(cache=True, nogil=True)
-def _live_as_animal(s, row):
-    """One tick of an animal; returns its speed."""
-    mob, mind = s.mobs[row], s.minds[row]
-    share = 0.01 * s.status[S_ANIMAL_SPEED]
+def _live_as_animal(blocks, mob, mind, player, rng, share):
+    """One tick of an animal, which has a share of its full speed; returns its speed."""
     kind = int(mob[M_KIND])
     if mind[MIND_FLEE] <= 0:
-        return _stroll(s, mob, mind, share * MOB_STROLL[kind])
+        return _stroll(blocks, mob, mind, rng, share * MOB_STROLL[kind])
     if mind[MIND_FLEE] % 20 == 0:
-        away = heading_deg(mob[M_X] - s.player[P_X], mob[M_Z] - s.player[P_Z])
-        mind[MIND_GOAL] = int(away + 90.0 * (uniform(s.rng) - 0.5))
+        away = heading_deg(mob[M_X] - player[P_X], mob[M_Z] - player[P_Z])
+        mind[MIND_GOAL] = int(away + 90.0 * (uniform(rng) - 0.5))
         mind[MIND_DETOUR] = 0
     mind[MIND_FLEE] -= 1
-    return steer(s.blocks, mob, mind, s.rng, float(mind[MIND_GOAL]), share * MOB_RUN[kind], DEEPEST_STEP)
+    return steer(blocks, mob, mind, rng, float(mind[MIND_GOAL]), share * MOB_RUN[kind], DEEPEST_STEP)
 
 
 @njit(cache=True, nogil=True)
@@ -288,7 +288,7 @@ def _live_as_hunter(s, row):
         return 0.0, 0.0
     if mind[MIND_SEEN] == 0 or distance > MOB_SIGHT[kind]:
         mob[M_DRAW] = mob[M_PITCH] = 0.0
-        return _stroll(s, mob, mind, MOB_STROLL[kind]), mob[M_YAW]
+        return _stroll(s.blocks, mob, mind, s.rng, MOB_STROLL[kind]), mob[M_YAW]
     mob[M_PITCH] = min(40.0, max(-40.0, heading_deg(dy, math.sqrt(dx * dx + dz * dz))))
     if kind == SKELETON:
         return _live_as_skeleton(s, row, distance, sees)
@@ -307,41 +307,60 @@ def _live_as_hunter(s, row):
 
 
 @njit(cache=True, nogil=True)
-def _pass_time(s, row):
-    """Run down a mob's timers, and let the undead catch fire."""
-    mob, mind = s.mobs[row], s.minds[row]
+def _pass_time(mob, mind):
+    """Run down a mob's timers."""
     if mob[M_HURT] > 0:
         mob[M_HURT] -= 1
     if mind[MIND_COOLDOWN] > 0:
         mind[MIND_COOLDOWN] -= 1
     if mind[MIND_CREDIT] > 0:
         mind[MIND_CREDIT] -= 1
-    in_sun = MOB_BURNS[int(mob[M_KIND])] and sun_is_up(s.status) and _under_sky(s.tops, mob)
-    if in_sun and uniform(s.rng) < BURN_CHANCE:
+
+
+@njit(cache=True, nogil=True)
+def _catch_fire(s, mob):
+    """The undead catch fire in the sun."""
+    if sun_is_up(s.status) and _under_sky(s.tops, mob) and uniform(s.rng) < BURN_CHANCE:
         mob[M_FIRE] = max(mob[M_FIRE], BURN_TICKS)
 
 
 @njit(cache=True, nogil=True)
 def tick_mobs(s):
-    """One tick of all mobs; ``s`` is ``state.Arrays``, changed in place."""
+    """One tick of all mobs; ``s`` is ``state.Arrays``, changed in place.
+
+    What every animal does takes plain arrays: passing all of ``s`` costs more than most of it.
+    """
     next_random(s.rng)
     alive = 0
+    share = 0.01 * s.status[S_ANIMAL_SPEED]
+    fire_hurts = s.status[S_FIRE_DAMAGE] != 0
     for row in range(s.mobs.shape[0]):
-        mob = s.mobs[row]
+        mob, mind = s.mobs[row], s.minds[row]
         if mob[M_KIND] < 0:
             continue
-        hostile = MOB_HOSTILE[int(mob[M_KIND])]
-        if hostile and s.status[S_DIFFICULTY] == PEACEFUL:
+        kind = int(mob[M_KIND])
+        if MOB_HOSTILE[kind] and s.status[S_DIFFICULTY] == PEACEFUL:
             mob[M_KIND] = -1.0
             continue
         alive += 1
-        _pass_time(s, row)
+        _pass_time(mob, mind)
         _stay_near(mob, s.player, s.blocks.shape[0])
-        if hostile:
+        if MOB_HOSTILE[kind]:
+            if MOB_BURNS[kind]:
+                _catch_fire(s, mob)
             speed, yaw = _live_as_hunter(s, row)
         else:
-            speed, yaw = _live_as_animal(s, row), mob[M_YAW]
-        if mob[M_KIND] >= 0:
-            move_mob(s, row, speed, yaw)
+            speed = _live_as_animal(s.blocks, mob, mind, s.player, s.rng, share)
+            yaw = mob[M_YAW]
+        if mob[M_KIND] < 0:
+            continue
+        harm = feel_liquids(s.blocks, mob, fire_hurts)
+        if harm > 0.0:
+            hurt_mob(s, row, harm, False)
+            if mob[M_KIND] < 0:
+                continue
+        harm = move_mob(s.blocks, mob, mind, speed, yaw)
+        if harm > 0.0:
+            hurt_mob(s, row, harm, False)
     if alive > 0:
-        push_apart(s)
+        push_apart(s.player, s.status, s.mobs)

@@ -9,7 +9,7 @@ from numba import njit
 
 from minestudio_nb.simulator import blocks as table
 from minestudio_nb.simulator.bodies import box_is_free, clip_move, cos_deg, liquid_depths, sin_deg, uniform
-from minestudio_nb.simulator.mobs import CHICKEN, MOB_HALF, MOB_HEIGHT, SPIDER, hurt_mob
+from minestudio_nb.simulator.mobs import CHICKEN, MOB_HALF, MOB_HEIGHT, SPIDER
 from minestudio_nb.simulator.physics import AIR_DRAG, AIR_FRICTION, GRAVITY, GROUND_FRICTION, JUMP_SPEED
 from minestudio_nb.simulator.state import (
     M_FALL,
@@ -33,7 +33,6 @@ from minestudio_nb.simulator.state import (
     P_X,
     P_Y,
     P_Z,
-    S_FIRE_DAMAGE,
 )
 from minestudio_nb.simulator.vitals import FIRE_INTERVAL, HALF_WIDTH, LAVA_DAMAGE, LAVA_FIRE_TICKS, body_height
 from minestudio_nb.simulator.world import get_block
@@ -54,6 +53,7 @@ SWIM_RISE: Final = 0.12
 SAFE_FALL: Final = 3.0
 PUSH: Final = 0.05  # speed that two overlapping bodies give each other in a tick
 
+_MIDDLE: Final = 0.01  # half the width of what feels liquids: one column of cells, where the player's box feels four
 _SOLID: Final = table.SOLID
 _LIQUID: Final = table.LIQUID
 _LAVA: Final = table.block_id("lava")
@@ -157,61 +157,67 @@ def steer(blocks, mob, mind, rng, yaw, speed, deepest):
 
 
 @njit(cache=True, nogil=True)
-def _fall(s, row, moved_y):
-    """Sum up a mob's fall, and hurt it at the end."""
-    mob, mind = s.mobs[row], s.minds[row]
+def _fall(mob, mind, moved_y):
+    """Sum up a mob's fall; returns the half hearts that it costs at its end."""
     if moved_y < 0.0:
         mob[M_FALL] -= moved_y
     elif not mind[MIND_ON_GROUND]:
         mob[M_FALL] = 0.0
-    if mind[MIND_ON_GROUND]:
-        harm = math.ceil(mob[M_FALL] - SAFE_FALL - 1e-6)
-        mob[M_FALL] = 0.0
-        if harm > 0 and int(mob[M_KIND]) != CHICKEN:
-            hurt_mob(s, row, float(harm), False)
+    if not mind[MIND_ON_GROUND]:
+        return 0.0
+    harm = float(math.ceil(mob[M_FALL] - SAFE_FALL - 1e-6))
+    mob[M_FALL] = 0.0
+    return harm if int(mob[M_KIND]) != CHICKEN else 0.0
 
 
 @njit(cache=True, nogil=True)
-def _feel_liquids(s, row, half, height):
-    """Swim in water, and burn in lava and after it."""
-    mob = s.mobs[row]
-    x, y, z = mob[M_X], mob[M_Y], mob[M_Z]
-    water, lava = liquid_depths(s.blocks, x, y, z, half, height)
+def feel_liquids(blocks, mob, fire_hurts):
+    """Let a mob swim in water, burn in lava and after it.
+
+    Args:
+        blocks: uint8[X, Z, Y].
+        mob: see ``state``; changed in place.
+        fire_hurts: whether lava and fire do.
+
+    Returns:
+        The half hearts that it costs.
+    """
+    height = MOB_HEIGHT[int(mob[M_KIND])]
+    water, lava = liquid_depths(blocks, mob[M_X], mob[M_Y], mob[M_Z], _MIDDLE, height)
     if water > 0.0 or lava > 0.0:
         mob[M_FALL] = 0.0
         if max(water, lava) > 0.4 * height:
             mob[M_VY] = min(mob[M_VY] + GRAVITY + 0.04, SWIM_RISE)
-    if lava > 0.0 and s.status[S_FIRE_DAMAGE]:
-        hurt_mob(s, row, LAVA_DAMAGE, False)
+    if lava > 0.0 and fire_hurts:
         mob[M_FIRE] = LAVA_FIRE_TICKS
-    elif water > 0.0:
+        return LAVA_DAMAGE
+    if water > 0.0:
         mob[M_FIRE] = 0.0
-    if mob[M_FIRE] > 0.0:
-        if int(mob[M_FIRE]) % FIRE_INTERVAL == 0 and lava <= 0.0:
-            hurt_mob(s, row, 1.0, False)
-        mob[M_FIRE] -= 1.0
+    if mob[M_FIRE] <= 0.0:
+        return 0.0
+    mob[M_FIRE] -= 1.0
+    return 1.0 if int(mob[M_FIRE]) % FIRE_INTERVAL == 0 and fire_hurts else 0.0
 
 
 @njit(cache=True, nogil=True)
-def move_mob(s, row, speed, yaw):
-    """Move one mob for a tick, with gravity, liquids, walls and single steps.
+def move_mob(blocks, mob, mind, speed, yaw):
+    """Move one mob for a tick, with gravity, walls and single steps.
 
     Args:
-        s: ``state.Arrays``, changed in place.
-        row: of the mob.
+        blocks: uint8[X, Z, Y].
+        mob, mind: see ``state``; changed in place.
         speed: that it wants, in blocks per tick.
         yaw: along which, in degrees.
+
+    Returns:
+        The half hearts that a fall costs that ended.
     """
-    blocks, mob, mind = s.blocks, s.mobs[row], s.minds[row]
     kind = int(mob[M_KIND])
     half, height = MOB_HALF[kind], MOB_HEIGHT[kind]
     friction = GROUND_FRICTION if mind[MIND_ON_GROUND] else AIR_FRICTION
     push = speed * (1.0 - friction)
     mob[M_VX] -= push * sin_deg(yaw)
     mob[M_VZ] += push * cos_deg(yaw)
-    _feel_liquids(s, row, half, height)
-    if mob[M_KIND] < 0:
-        return
     if kind == CHICKEN and mob[M_VY] < 0.0 and not mind[MIND_ON_GROUND]:
         mob[M_VY] *= FLUTTER
     falling = mob[M_VY]
@@ -244,7 +250,7 @@ def move_mob(s, row, speed, yaw):
     pace = math.sqrt(mob[M_VX] * mob[M_VX] + mob[M_VZ] * mob[M_VZ])
     # The legs swing with the distance walked and stop in the middle.
     mob[M_LIMB] = mob[M_LIMB] + 6.0 * pace if pace > 0.005 else 0.0
-    _fall(s, row, dropped)
+    return _fall(mob, mind, dropped)
 
 
 @njit(cache=True, nogil=True)
@@ -259,10 +265,13 @@ def _shove(dx, dz):
 
 
 @njit(cache=True, nogil=True)
-def push_apart(s):
-    """Bodies that overlap push each other: mobs among themselves, and mobs and the player (``Entity.push``)."""
-    mobs, p = s.mobs, s.player
-    player_height = body_height(s.status)
+def push_apart(p, status, mobs):
+    """Bodies that overlap push each other: mobs among themselves, and mobs and the player (``Entity.push``).
+
+    Args:
+        p, status, mobs: the player's and the mobs' arrays, see ``state``; changed in place.
+    """
+    player_height = body_height(status)
     for row in range(mobs.shape[0]):
         kind = int(mobs[row, M_KIND])
         if kind < 0:
