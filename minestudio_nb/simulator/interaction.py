@@ -17,6 +17,8 @@ from minestudio_nb.simulator.combat import hit_mob
 from minestudio_nb.simulator.inventory import take_one, wear
 from minestudio_nb.simulator.items import drop_from_block, throw_item
 from minestudio_nb.simulator.mobs import MOB_HALF, MOB_HEIGHT
+from minestudio_nb.simulator.placing import BLOCK_REACH, PASSED, REFUSED, USED, opens_screen, use_bucket, use_on_block
+from minestudio_nb.simulator.portals import empty_portal
 from minestudio_nb.simulator.state import (
     E_DROP,
     E_MINE,
@@ -59,10 +61,9 @@ from minestudio_nb.simulator.state import (
     TARGET_NONE,
 )
 from minestudio_nb.simulator.use_items import begin_use, go_on_using
-from minestudio_nb.simulator.vitals import EXHAUSTION_BREAK, HALF_WIDTH, add_exhaustion, body_height, eye_height
-from minestudio_nb.simulator.world import FACE_DX, FACE_DY, FACE_DZ, get_block, raycast, set_block
+from minestudio_nb.simulator.vitals import EXHAUSTION_BREAK, add_exhaustion, eye_height
+from minestudio_nb.simulator.world import get_block, raycast, set_block
 
-BLOCK_REACH: Final = 4.5
 MOB_REACH: Final = 3.0
 HIT_DELAY: Final = 5  # ticks between two blocks
 USE_DELAY: Final = 4  # ticks between two uses while the key is held
@@ -76,6 +77,7 @@ _REQUIRES_TOOL: Final = table.REQUIRES_TOOL
 _REPLACEABLE: Final = table.REPLACEABLE
 _SOLID: Final = table.SOLID
 _CROSS: Final = table.CROSS
+_OBSIDIAN: Final = table.block_id("obsidian")
 _DROP_ITEM: Final = table.DROP_ITEM
 _DROP_MIN: Final = table.DROP_MIN
 _DROP_MAX: Final = table.DROP_MAX
@@ -202,6 +204,8 @@ def remove_block(s, x, y, z, item):
     """
     block = get_block(s.blocks, x, y, z)
     set_block(s.blocks, s.masks, s.tops, x, y, z, 0)
+    if block == _OBSIDIAN:
+        empty_portal(s, x, y, z)
     if item >= 0 and s.status[S_TILE_DROPS] and can_harvest(block, item):
         drop_of_block(s, block, item, x, y, z)
     above = y + 1
@@ -251,54 +255,18 @@ def _dig(s, item):
 
 
 @njit(cache=True, nogil=True)
-def _cell_is_taken(player, status, mobs, x, y, z):
-    """Whether the player or a mob stands in a cell."""
-    height = body_height(status)
-    px, py, pz = player[P_X], player[P_Y], player[P_Z]
-    inside = x < px + HALF_WIDTH and x + 1 > px - HALF_WIDTH and z < pz + HALF_WIDTH and z + 1 > pz - HALF_WIDTH
-    if inside and y < py + height and y + 1 > py:
-        return True
-    for row in range(mobs.shape[0]):
-        kind = int(mobs[row, M_KIND])
-        if kind < 0:
-            continue
-        half = MOB_HALF[kind]
-        mx, my, mz = mobs[row, M_X], mobs[row, M_Y], mobs[row, M_Z]
-        inside = x < mx + half and x + 1 > mx - half and z < mz + half and z + 1 > mz - half
-        if inside and y < my + MOB_HEIGHT[kind] and y + 1 > my:
-            return True
-    return False
-
-
-@njit(cache=True, nogil=True)
-def _place(s, slot):
-    """Place a block from a slot against the targeted face; returns whether that was possible."""
-    blocks, status, inventory = s.blocks, s.status, s.inventory
-    if status[S_TARGET] != TARGET_BLOCK or inventory[slot, 1] == 0 or _PLACES_BLOCK[inventory[slot, 0]] < 0:
-        return False
-    item = inventory[slot, 0]
-    block = _PLACES_BLOCK[item]
-    x, y, z = status[S_TARGET_X], status[S_TARGET_Y], status[S_TARGET_Z]
-    if not _REPLACEABLE[get_block(blocks, x, y, z)]:
-        face = status[S_TARGET_FACE]
-        x, y, z = x + FACE_DX[face], y + FACE_DY[face], z + FACE_DZ[face]
-    if y < 0 or y >= blocks.shape[2] or not _REPLACEABLE[get_block(blocks, x, y, z)]:
-        return False
-    if _SOLID[block] and _cell_is_taken(s.player, status, s.mobs, x, y, z):
-        return False
-    set_block(blocks, s.masks, s.tops, x, y, z, block)
-    take_one(inventory, slot)
-    s.stats[E_USE, item] += 1
-    status[S_USE_DELAY] = USE_DELAY
-    status[S_SWING] = SWING_TICKS
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _use(s):
-    """The use key: the main hand's item, else the off hand's, is placed, or begins to be drawn or eaten."""
+def _use(s, hit):
+    """The use key: on the block that is looked at, else by itself; the main hand first, then the off hand."""
+    s.status[S_USE_DELAY] = USE_DELAY
+    if opens_screen(s):
+        s.status[S_SWING] = SWING_TICKS
+        return
     for slot in (s.status[S_SLOT], OFFHAND_SLOT):
-        if _place(s, slot) or begin_use(s, slot):
+        outcome = use_on_block(s, slot)
+        if outcome == USED or (outcome == PASSED and use_bucket(s, slot, hit)):
+            s.status[S_SWING] = SWING_TICKS
+            return
+        if outcome == REFUSED or begin_use(s, slot):
             return
 
 
@@ -335,8 +303,9 @@ def interact(s, action, hit):
         status[S_HIT_DELAY] = 0
     if status[S_USE_DELAY] > 0:
         status[S_USE_DELAY] -= 1
-    if action[TICK_USE] and status[S_USE_DELAY] == 0 and not using:
-        _use(s)
+    # Who is breaking a block cannot use anything.
+    if action[TICK_USE] and status[S_USE_DELAY] == 0 and not using and player[P_BREAKING] == 0.0:
+        _use(s, hit)
     if not action[TICK_USE]:
         status[S_USE_DELAY] = 0
     if action[TICK_DROP] and not status[S_DROP_HELD] and inventory[slot, 1] > 0:

@@ -118,13 +118,17 @@ E_KILL: Final = 6
 E_DAMAGE: Final = 7
 E_CUSTOM: Final = 8
 
-CUSTOM_NAMES: Final = ("play_one_minute", "walk_one_cm", "jump", "deaths", "mob_kills", "damage_taken")
+CUSTOM_NAMES: Final = (
+    "play_one_minute", "walk_one_cm", "jump", "deaths", "mob_kills", "damage_taken", "interact_with_crafting_table",
+    "interact_with_furnace", "open_chest",
+)  # fmt: skip
 C_PLAY: Final = 0  # ticks, in spite of the name that Minecraft gives it
 C_WALK: Final = 1
 C_JUMP: Final = 2
 C_DEATHS: Final = 3
 C_KILLS: Final = 4
 C_TAKEN: Final = 5  # tenths of half hearts, as Minecraft counts
+C_SCREENS: Final = 6  # the first of three
 
 # mobs: float64[capacity, MOB_FIELDS], the order that the renderer takes. A row with kind -1 is free.
 M_KIND: Final = 0

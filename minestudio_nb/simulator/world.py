@@ -40,6 +40,7 @@ FACE_DZ: Final = np.array([0, 0, -1, 1, 0, 0])
 _BEDROCK: Final = table.block_id("bedrock")
 _CROSS: Final = table.CROSS
 _TARGETABLE: Final = table.TARGETABLE
+_LIQUID: Final = table.LIQUID
 _MAGIC: Final = b"MSW1"
 _HEADER: Final = struct.Struct("<4sIIII3i")
 
@@ -117,14 +118,15 @@ def _crosses_plant(ox, oy, oz, dx, dy, dz, x, y, z, reach):
 
 
 @njit(cache=True, nogil=True)
-def raycast(blocks, ox, oy, oz, dx, dy, dz, reach, hit):
-    """Walk a ray from a point until it meets a block that a click can hit (no air, no liquid).
+def raycast(blocks, ox, oy, oz, dx, dy, dz, reach, hit, liquids=False):
+    """Walk a ray from a point until it meets a block that a click can hit (no air).
 
     Args:
         blocks: uint8[X, Z, Y].
         ox, oy, oz: the origin, in blocks. The cell that holds it is skipped.
         dx, dy, dz: the direction, of length 1.
         reach: how far to look, in blocks.
+        liquids: whether liquids are hit too; clicks go through them.
         hit: int64[5], filled on a hit with x, y, z (unreduced), the face that was met (``FACE_*``) and the
             block id.
 
@@ -160,7 +162,7 @@ def raycast(blocks, ox, oy, oz, dx, dy, dz, reach, hit):
         if t > reach or y < 0:
             return -1.0
         block = get_block(blocks, x, y, z)
-        if not _TARGETABLE[block]:
+        if not _TARGETABLE[block] and not (liquids and _LIQUID[block]):
             continue
         if _CROSS[block] and not _crosses_plant(ox, oy, oz, dx, dy, dz, x, y, z, reach):
             continue
