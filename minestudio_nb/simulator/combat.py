@@ -36,6 +36,8 @@ from minestudio_nb.simulator.state import (
     S_SINCE_ATTACK,
     S_SLOT,
     S_SPRINTING,
+    S_STRENGTH,
+    S_STRENGTH_LEVEL,
     S_TARGET,
     S_TARGET_ID,
     SLOT_ITEM,
@@ -45,6 +47,7 @@ from minestudio_nb.simulator.vitals import EXHAUSTION_ATTACK, add_exhaustion
 
 HOLD_HIT_INTERVAL: Final = 10  # ticks between hits while the key is held
 STRONG: Final = 0.9  # share of the recovery from which on a hit can be critical, sweep, or throw back
+STRENGTH_DAMAGE: Final = 3.0  # half hearts for each level of the effect
 CRITICAL_FACTOR: Final = 1.5
 SWEEP_DAMAGE: Final = 1.0  # to all around the one that a sword hits
 SWEEP_SIDE: Final = 1.0  # blocks round its box that a sweep reaches
@@ -105,7 +108,8 @@ def hit_mob(s):
     item = s.inventory[status[S_SLOT], SLOT_ITEM]
     charge = attack_charge(item, status[S_SINCE_ATTACK])
     status[S_SINCE_ATTACK] = 0
-    damage = _ATTACK[item] * (0.2 + 0.8 * charge * charge)
+    strength = STRENGTH_DAMAGE * status[S_STRENGTH_LEVEL] if status[S_STRENGTH] > 0 else 0.0
+    damage = (_ATTACK[item] + strength) * (0.2 + 0.8 * charge * charge)
     strong = charge > STRONG
     sprinting = strong and status[S_SPRINTING] != 0
     falling = player[P_FALL] > 0.0 and not status[S_ON_GROUND] and not status[S_IN_WATER]

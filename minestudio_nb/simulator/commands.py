@@ -57,9 +57,12 @@ from minestudio_nb.simulator.state import (
     PEACEFUL,
     S_DEAD,
     S_DIFFICULTY,
+    S_HUNGER,
     S_INVULNERABLE,
     S_NIGHT_VISION,
     S_SLOT,
+    S_STRENGTH,
+    S_STRENGTH_LEVEL,
     S_TIME,
     SLOT_COUNT,
     SLOT_DAMAGE,
@@ -365,13 +368,22 @@ def _effect(context: Context, words: list[str]) -> None:
         player[P_SATURATION] = min(player[P_FOOD], player[P_SATURATION] + 2 * food)
     elif name == "resistance" and level < 4:
         raise SimulatorError(f"Resistance is known here from level 4 on, which takes off all damage; got {level}.")
+    elif name == "hunger" and level > 0:
+        raise SimulatorError(f"Hunger is known here at level 0; got {level}.")
     else:
         status[_LASTING[name]] = ticks
+        if name == "strength":
+            status[S_STRENGTH_LEVEL] = level + 1
 
 
 _AT_ONCE: Final = ("instant_health", "saturation")
 # Effects that last, and the field of status with their ticks.
-_LASTING: Final = {"night_vision": S_NIGHT_VISION, "resistance": S_INVULNERABLE}
+_LASTING: Final = {
+    "hunger": S_HUNGER,
+    "night_vision": S_NIGHT_VISION,
+    "resistance": S_INVULNERABLE,
+    "strength": S_STRENGTH,
+}
 
 
 def _difficulty(context: Context, words: list[str]) -> None:

@@ -11,6 +11,7 @@ from numba import njit
 
 from minestudio_nb.simulator import blocks as table
 from minestudio_nb.simulator.actions import TICK_ATTACK, TICK_DROP, TICK_USE
+from minestudio_nb.simulator.armor import put_on
 from minestudio_nb.simulator.blocks import TOOL_SHEARS
 from minestudio_nb.simulator.bodies import cos_deg, randint, sin_deg, uniform
 from minestudio_nb.simulator.combat import hit_mob
@@ -266,7 +267,7 @@ def _use(s, hit):
         if outcome == USED or (outcome == PASSED and use_bucket(s, slot, hit)):
             s.status[S_SWING] = SWING_TICKS
             return
-        if outcome == REFUSED or begin_use(s, slot):
+        if outcome == REFUSED or begin_use(s, slot) or put_on(s, slot):
             return
 
 

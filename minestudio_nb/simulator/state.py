@@ -86,6 +86,11 @@ S_UNDER_WATER: Final = 50  # 1: the eyes are under water
 S_IN_LAVA: Final = 51
 S_HUNGER: Final = 52  # ticks left of the effect hunger
 S_ANIMAL_SPEED: Final = 53  # how fast animals are, in percent of Minecraft's
+S_ARMOR: Final = 54  # points of what the player wears, as of this tick
+S_TOUGHNESS: Final = 55  # the same of its toughness
+S_ARMOR_WEAR: Final = 56  # uses by which the hits of this tick wear each piece
+S_STRENGTH: Final = 57  # ticks left of the effect strength
+S_STRENGTH_LEVEL: Final = 58  # 1 for the effect's first level
 STATUS_FIELDS: Final = 64
 
 DIFFICULTIES: Final = ("peaceful", "easy", "normal", "hard")

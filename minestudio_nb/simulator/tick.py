@@ -7,6 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from minestudio_nb.simulator.actions import TICK_HOTBAR
+from minestudio_nb.simulator.armor import tick_armor
 from minestudio_nb.simulator.arrows import tick_arrows
 from minestudio_nb.simulator.behaviour import tick_mobs
 from minestudio_nb.simulator.interaction import interact
@@ -23,6 +24,7 @@ from minestudio_nb.simulator.state import (
     S_INVULNERABLE,
     S_NIGHT_VISION,
     S_SLOT,
+    S_STRENGTH,
     S_SWING,
     S_TICK,
     S_TIME,
@@ -47,7 +49,7 @@ def _pass_time(player, status, stats):
     status[S_TICK] += 1
     status[S_TIME] += status[S_DAYLIGHT_CYCLE]
     stats[E_CUSTOM, C_PLAY] += 1
-    for timer in (S_SWING, S_HURT, S_INVULNERABLE, S_NIGHT_VISION):
+    for timer in (S_SWING, S_HURT, S_INVULNERABLE, S_NIGHT_VISION, S_STRENGTH):
         if status[timer] > 0:
             status[timer] -= 1
 
@@ -71,6 +73,7 @@ def run_ticks(s, action, camera, ticks):
             return tick
         _pass_time(s.player, s.status, s.stats)
         _look(s.player, s.status, action, camera[0] if tick == 0 else 0.0, camera[1] if tick == 0 else 0.0)
+        tick_armor(s)
         move_player(s.blocks, s.player, s.status, s.stats, action)
         tick_vitals(s.blocks, s.tops, s.player, s.status, s.stats)
         tick_mobs(s)

@@ -33,6 +33,8 @@ from minestudio_nb.simulator.state import (
     P_Z,
     PEACEFUL,
     S_AIR,
+    S_ARMOR,
+    S_ARMOR_WEAR,
     S_DEAD,
     S_DIFFICULTY,
     S_DROWNING_DAMAGE,
@@ -49,6 +51,7 @@ from minestudio_nb.simulator.state import (
     S_RAIN,
     S_SNEAKING,
     S_TICK,
+    S_TOUGHNESS,
     S_UNDER_WATER,
 )
 
@@ -120,6 +123,13 @@ def by_difficulty(status, damage):
 
 
 @njit(cache=True, nogil=True)
+def after_armor(damage, armor, toughness):
+    """The share of a hit that armor lets through, in half hearts (Minecraft Wiki, "Armor")."""
+    held = min(20.0, max(armor / 5.0, armor - damage / (2.0 + toughness / 4.0)))
+    return damage * (1.0 - held / 25.0)
+
+
+@njit(cache=True, nogil=True)
 def hurt_player(player, status, stats, amount, exhaustion):
     """Take half hearts from the player, who is dead at zero.
 
@@ -128,7 +138,7 @@ def hurt_player(player, status, stats, amount, exhaustion):
     Args:
         player, status, stats: see ``state``; changed in place.
         amount: half hearts.
-        exhaustion: what the hit adds to it.
+        exhaustion: what the hit adds to it; armor helps against hits that add some, as in the game.
 
     Returns:
         Whether the hit counted anew, so that it also pushes.
@@ -144,6 +154,9 @@ def hurt_player(player, status, stats, amount, exhaustion):
         if loss <= 0.0:
             return False
     player[P_LAST_HURT] = amount
+    if exhaustion > 0.0 and status[S_ARMOR] > 0:
+        status[S_ARMOR_WEAR] += max(1, int(loss / 4.0))
+        loss = after_armor(loss, status[S_ARMOR], status[S_TOUGHNESS])
     add_exhaustion(player, exhaustion)
     player[P_HEALTH] = max(0.0, player[P_HEALTH] - loss)
     stats[E_CUSTOM, C_TAKEN] += int(10.0 * loss + 0.5)
