@@ -96,12 +96,12 @@ class GameLoop:
             self._wake.notify_all()
 
     def renew(self, view: str) -> None:
-        """A view is still there."""
-        if view in self._views:
-            with self._wake:
+        """A view is still there. One that was given up, since it had been silent, is taken back."""
+        with self._wake:
+            if view in self._views:
                 self._views[view] = time.monotonic() + LEASE_SECONDS
-        else:
-            self.hello(view)
+            else:
+                self.hello(view)
 
     def bye(self, view: str) -> None:
         """A view is gone; without any, the game pauses and its thread ends."""
