@@ -1,14 +1,19 @@
-"""Writes the reference pages that follow from the code: ``python docs/generate.py`` (or ``make docs``).
+"""Writes what follows from code and measurements into the documents: ``python docs/generate.py`` (or ``make docs``).
 
 ``metrics.md`` comes from the catalogue of metrics, ``settings.md`` from the configuration's schema, ``biomes.md`` from
-VoxelSim's biomes, ``physics.md`` from measurements of it. A test compares.
+VoxelSim's biomes, ``physics.md`` from measurements of it, and the tables of ``tasks.md`` from ``tasks.jsonl``, which
+``benchmarks/tasks.py`` writes. A test compares.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from minestudio_nb.config import field_specs
 from minestudio_nb.contracts.fields import FieldSpec
@@ -76,6 +81,71 @@ def biomes_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def tasks_page() -> str:
+    """``docs/tasks.md`` with its tables filled anew; each stands between ``<!-- name -->`` and ``<!-- /name -->``."""
+    here = Path(__file__).parent
+    runs = [json.loads(line) for line in (here / "tasks.jsonl").read_text(encoding="utf-8").splitlines()]
+    page = (here / "tasks.md").read_text(encoding="utf-8")
+
+    def filled(match: re.Match[str]) -> str:
+        name = match["name"]
+        mine = [run for run in runs if run["task"] == name]
+        if name == "results":
+            filling = _overview([run for run in runs if "trained" in run])
+        elif name == "gate":
+            filling = "".join(
+                f"A random policy returns {run['random']:.1f}, the mean of {run['random_episodes']} episodes.\n"
+                for run in mine
+            )
+        else:
+            filling = _task(name, mine)
+        return f"<!-- {name} -->\n{filling}<!-- /{name} -->"
+
+    return re.sub(r"<!-- (?P<name>\w+) -->\n.*?<!-- /(?P=name) -->", filled, page, flags=re.DOTALL)
+
+
+def _overview(runs: Sequence[dict[str, Any]]) -> str:
+    """One row for each task: means over its seeds, and the range of what it took."""
+    lines = ["| task | random | trained | env steps | CPU seconds | minutes | seeds |", "|---|---|---|---|---|---|---|"]
+    for task, members in itertools.groupby(runs, key=lambda run: str(run["task"])):
+        some = list(members)
+        means = [f"{sum(run[key] for run in some) / len(some):.2f}" for key in ("random", "trained")]
+        took = (
+            _range([run["env_steps"] / 1000 for run in some], "{:.0f}k"),
+            _range([run["cpu_seconds"] for run in some], "{:.0f}"),
+            _range([run["train_seconds"] / 60 for run in some], "{:.1f}"),
+        )
+        learned = sum(run["learned"] for run in some)
+        seeds = f"{len(some)}" if learned == len(some) else f"{learned} of {len(some)} reached the target"
+        lines.append(_row(f"[{task}](#{task})", *means, *took, seeds))
+    return "\n".join(lines) + "\n"
+
+
+def _task(task: str, runs: Sequence[dict[str, Any]]) -> str:
+    """How a task looks and how the return grew, and one row for each run."""
+    pictures = [f"![How an episode begins](images/task_{task}.jpg)"]
+    if not runs:
+        return pictures[0] + "\n"
+    pictures.append(f"![Return over env steps](images/task_{task}.png)")
+    lines = [
+        _row(*pictures),
+        "|---|---|",
+        "",
+        "| seed | random | trained | target | env steps | CPU seconds | minutes |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for run in runs:
+        reached = f"{run['target']:g}" + ("" if run["learned"] else " (not reached)")
+        took = (f"{run['env_steps']:,}", f"{run['cpu_seconds']:.0f}", f"{run['train_seconds'] / 60:.1f}")
+        lines.append(_row(f"{run['seed']}", f"{run['random']:.2f}", f"{run['trained']:.2f}", reached, *took))
+    return "\n".join(lines) + "\n"
+
+
+def _range(values: Sequence[float], form: str) -> str:
+    low, high = form.format(min(values)), form.format(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
 def _metric_row(spec: MetricSpec) -> str:
     return _row(f"`{spec.name}`", spec.unit, REDUCTIONS[spec.reduction], spec.help, spec.bad)
 
@@ -115,6 +185,7 @@ PAGES = {
     "settings.md": settings_page,
     "biomes.md": biomes_page,
     "physics.md": physics_page,
+    "tasks.md": tasks_page,
 }
 
 

@@ -107,5 +107,5 @@ def make_chop(seed: int = 0, held_out: bool = False, **options: Any) -> gymnasiu
 
 
 def make_hunt(seed: int = 0, held_out: bool = False, **options: Any) -> gymnasium.Env[Any, Any]:
-    """Hunting sixteen animals with a diamond sword; options are those of ``task_config``."""
+    """Hunting sheep and pigs with a netherite sword; options are those of ``task_config``."""
     return make_task("hunt", seed, held_out, **options)

@@ -15,7 +15,7 @@ NAMES = sorted(path.stem for path in library_dir().glob("*.yaml"))
 
 
 def test_what_is_shipped() -> None:
-    assert NAMES == ["cartpole", "chop_tree", "gate_kl", "hunt", "mine_stone", "place_frame"]
+    assert NAMES == ["cartpole", "chop_tree", "gate_kl", "hunt", "mine_stone", "place_frame", "shoot"]
 
 
 @pytest.mark.parametrize("name", NAMES)

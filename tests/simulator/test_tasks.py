@@ -29,11 +29,14 @@ from minestudio_nb.simulator.state import (
     P_Y,
     P_YAW,
     P_Z,
+    S_BOW_DRAW,
 )
 from minestudio_nb.simulator.world import FACE_DX, FACE_DY, FACE_DZ, raycast
 
-LEARNED = ("chop_tree", "hunt", "mine_stone", "place_frame")
+LEARNED = ("chop_tree", "hunt", "mine_stone", "shoot", "place_frame")
 DECISIONS = {"place_frame": 50}
+ACTIONS = {"shoot": 7, "place_frame": 5}
+FULL_DRAW = 18  # ticks after which an arrow flies nearly as far as it can
 EYE = 1.62
 Player = Callable[[Any, Any], dict[str, Any]]
 
@@ -87,6 +90,19 @@ def hunter(sim: Any, env: Any) -> dict[str, Any]:
     return next(action for action in env.actions if action.get("attack") and action.get("forward"))
 
 
+def archer(sim: Any, env: Any) -> dict[str, Any]:
+    """Draws while turning to the sheep that is nearest, or nearly in sight, and shoots a little above it."""
+    mobs = sim.engine.state.mobs
+    sheep = mobs[mobs[:, M_KIND] >= 0][:, [M_X, M_Y, M_Z]] + (0.0, 0.9, 0.0)
+    far = np.linalg.norm(sheep - eye_of(sim), axis=1)
+    turned = np.array([abs(angles_to(sim, point)[0]) for point in sheep])
+    best = np.argmin(turned + 3.0 * far)
+    turn = turn_to(sim, env, sheep[best] + (0.0, 0.006 * far[best] ** 2, 0.0))
+    if turn is not None:
+        return turn
+    return {} if sim.engine.state.status[S_BOW_DRAW] >= FULL_DRAW else {"use": 1}
+
+
 def miner(sim: Any, env: Any) -> dict[str, Any]:
     """Digs a tunnel, a little downwards."""
     if sim.engine.state.player[P_PITCH] < 24.0:
@@ -122,15 +138,16 @@ def gaps_of_frame(sim: Any) -> list[tuple[int, int, int]]:
 
 
 def builder(sim: Any, env: Any) -> dict[str, Any]:
-    """Looks at faces against which a missing block can be placed, and goes about where it sees none."""
+    """Looks at faces against which a missing block can be placed, and places it."""
     gaps = gaps_of_frame(sim)
     if not gaps:
-        return {"camera": [0, 10]}
+        return env.actions[0]
     if placed_cell(sim) in gaps:
         return {"use": 1}
     points = [point for cell in gaps for point in faces_in_sight(sim, cell)]
-    turn = turn_to(sim, env, nearest(sim, np.array(points))) if points else None
-    return turn or step_towards(sim, np.mean(gaps, axis=0) + 0.5, keep=2.8)
+    points.sort(key=lambda point: float(np.linalg.norm(point - eye_of(sim))))
+    turns = [turn for point in points if (turn := turn_to(sim, env, point)) is not None]
+    return turns[0] if turns else env.actions[int(sim.np_random.integers(4))]
 
 
 def faces_in_sight(sim: Any, cell: tuple[int, int, int]) -> list[np.ndarray]:
@@ -145,18 +162,6 @@ def faces_in_sight(sim: Any, cell: tuple[int, int, int]) -> list[np.ndarray]:
             if reached >= 0 and hit[:3].tolist() == behind.tolist():
                 middles.append(middle)
     return middles
-
-
-def step_towards(sim: Any, goal: np.ndarray, keep: float) -> dict[str, Any]:
-    """A step of a player who goes about at some distance from ``goal``, in blocks."""
-    yaw = math.radians(sim.engine.state.player[P_YAW])
-    ahead = np.array([-math.sin(yaw), math.cos(yaw)])
-    left = np.array([ahead[1], -ahead[0]])
-    wanted = (goal - eye_of(sim))[[0, 2]]
-    wanted *= 1.0 - keep / max(0.1, float(np.linalg.norm(wanted)))
-    wanted += sim.np_random.normal(0.0, 0.7, 2)
-    moves = {"forward": ahead, "back": -ahead, "left": left, "right": -left}
-    return {max(moves, key=lambda name: float(moves[name] @ wanted)): 1, "sneak": 1}
 
 
 def placed_cell(sim: Any) -> tuple[int, int, int] | None:
@@ -176,7 +181,8 @@ def placed_cell(sim: Any) -> tuple[int, int, int] | None:
         ("chop_tree", woodcutter, 3, 2.0),
         ("hunt", hunter, 3, 3.0),
         ("mine_stone", miner, 3, 5.0),
-        ("place_frame", builder, 3, 3.0),
+        ("shoot", archer, 3, 6.0),
+        ("place_frame", builder, 3, 4.0),
     ],
 )
 def test_a_scripted_player_earns_the_reward(name: str, player: Player, seeds: int, least: float) -> None:
@@ -190,7 +196,7 @@ def test_a_scripted_player_earns_the_reward(name: str, player: Player, seeds: in
 def test_tasks_are_environments_that_end_at_their_time_limit(name: str) -> None:
     env = make_task(name, seed=1)
     check_env(env, skip_render_check=True)
-    assert env.action_space.n == len(env.actions) == 9
+    assert env.action_space.n == len(env.actions) == ACTIONS.get(name, 9)
     assert env.observation_space["image"].shape == (64, 64, 3)
     rng = np.random.default_rng(0)
     for _ in range(2):
@@ -208,7 +214,7 @@ def test_hunt_begins_with_sixteen_animals_and_a_sword() -> None:
     _, info = env.reset()
     state = env.unwrapped.engine.state
     assert (state.mobs[:, M_KIND] >= 0).sum() == 16
-    assert info["equipped_items"]["mainhand"]["type"] == "diamond_sword"
+    assert info["equipped_items"]["mainhand"]["type"] == "netherite_sword"
 
 
 def test_a_scripted_player_chops_a_log_for_one_reward() -> None:
@@ -269,12 +275,11 @@ def test_finishing_a_frame_pays_what_the_score_grows_by() -> None:
     env = make_task("place_frame")
     env.reset(seed=0)
     sim = env.unwrapped
-    look = {"camera": [0, 10]}
-    assert env.step(env.actions.index(look))[1] == 0.0, "what stands already pays nothing"
+    assert env.step(0)[1] == 0.0, "what stands already pays nothing"
     for cell in gaps_of_frame(sim):
         sim.engine.state.world.set(*cell, block_id("obsidian"))
     # 10 cells of 14 became 14 + 2, and four blocks cost a tenth each.
-    assert env.step(env.actions.index(look))[1] == pytest.approx(16 - 10 - 0.4)
+    assert env.step(0)[1] == pytest.approx(16 - 10 - 0.4)
 
 
 def test_wrong_frames_and_tasks_are_refused() -> None:

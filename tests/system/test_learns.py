@@ -57,3 +57,18 @@ def test_the_demo_learns_on_ray(tmp_path: Path) -> None:
     assert summary["return_random"] < 0.6 and summary["return_final"] > 1.5
     for name in ("report.html", "curves.png", "before.mp4", "after.mp4"):
         assert (tmp_path / "demo" / name).stat().st_size > 10_000, name
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("task", ["hunt", "mine_stone", "shoot", "place_frame"])
+def test_a_task_is_learned_as_documented(task: str, tmp_path: Path) -> None:
+    """Training reaches the configuration's target, and what was learned holds in worlds that it never saw."""
+    command = [sys.executable, "-m", "minestudio_nb.run", task, "--run-root", str(tmp_path), "--name", task, "--report"]
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, timeout=3000)
+    assert done.returncode == 0, log.read_text()[-4000:]
+    summary = json.loads((tmp_path / task / "summary.json").read_text())
+    assert summary["learned"]
+    assert summary["return_final"] > 0.6 * summary["target_return"] > 1.2 * summary["return_random"]
