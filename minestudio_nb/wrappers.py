@@ -131,8 +131,15 @@ class ActionSubset(SimWrapper):
         self.action_space = spaces.Discrete(len(self.actions))
 
     def inner_action(self, action: Any) -> Any:
-        """The env action of a choice."""
-        return self.actions[int(action)]
+        """The env action of a choice.
+
+        Raises:
+            SimulatorError: there is no such choice.
+        """
+        choice = int(action)
+        if not 0 <= choice < len(self.actions):
+            raise SimulatorError(f"This environment takes choices 0 to {len(self.actions) - 1}; got {choice}.")
+        return self.actions[choice]
 
 
 def _need_env_actions(env: Env, name: str) -> None:

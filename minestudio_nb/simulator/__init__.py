@@ -12,11 +12,13 @@ from minestudio_nb.simulator.actions import CameraConfig
 from minestudio_nb.simulator.replay import EpisodeTrace, render_trace
 from minestudio_nb.simulator.sim import VoxelSim
 from minestudio_nb.simulator.tasks import build_env, make_chop, make_hunt, make_task, task_config
+from minestudio_nb.simulator.vector import VoxelVectorEnv
 
 __all__ = [
     "CameraConfig",
     "EpisodeTrace",
     "VoxelSim",
+    "VoxelVectorEnv",
     "build_env",
     "make_chop",
     "make_hunt",

@@ -39,7 +39,7 @@ from minestudio_nb.simulator.state import (
     S_TIME,
     SimState,
 )
-from minestudio_nb.simulator.terrain import WorldPool
+from minestudio_nb.simulator.terrain import WorldPool, shared_pool
 from minestudio_nb.simulator.tick import advance
 from minestudio_nb.simulator.vitals import HALF_WIDTH, HEIGHT, body_height
 from minestudio_nb.simulator.world import World, get_block
@@ -123,7 +123,7 @@ class VoxelEngine:
         biome: of the first reset; None for the default.
         inventory: what the player has after a reset, see ``inventory.fill_inventory``.
         pool_size: how many different worlds there are, generated when first needed and kept: 1.3 MB each at the default
-            size.
+            size, shared by all engines of the process.
         world_size: columns along x and z, a power of two.
         fall_damage: whether falling hurts.
         animal_speed: how fast animals stroll and flee, as a share of Minecraft's speeds, 0 to 2.
@@ -167,7 +167,7 @@ class VoxelEngine:
         if key not in self._pools:
             if len(self._pools) >= _MOST_POOLS:
                 del self._pools[next(iter(self._pools))]
-            self._pools[key] = WorldPool(*key)
+            self._pools[key] = shared_pool(*key)
         return self._pools[key]
 
     def pristine(self, choice: WorldChoice) -> World:

@@ -7,6 +7,8 @@ as the world does.
 
 from __future__ import annotations
 
+import threading
+import weakref
 from typing import Final
 
 import numpy as np
@@ -386,16 +388,38 @@ class WorldPool:
         resolve_biome(biome)
         self.seed, self.biome, self.count, self.size = seed, biome, count, size
         self._worlds: list[World | None] = [None] * count
+        self._making = threading.Lock()
 
     def world(self, index: int) -> World:
-        """World ``index % count`` of the pool itself: read it, do not write to it."""
+        """World ``index % count`` of the pool itself. Its arrays cannot be written to."""
         slot = index % self.count
-        world = self._worlds[slot]
-        if world is None:
-            entropy = np.random.SeedSequence([self.seed & 0xFFFFFFFFFFFFFFFF, slot]).generate_state(1, np.uint64)
-            world = self._worlds[slot] = generate(int(entropy[0]), self.biome, self.size)
+        with self._making:
+            world = self._worlds[slot]
+            if world is None:
+                entropy = np.random.SeedSequence([self.seed & 0xFFFFFFFFFFFFFFFF, slot]).generate_state(1, np.uint64)
+                world = self._worlds[slot] = generate(int(entropy[0]), self.biome, self.size)
+                for array in (world.blocks, world.masks, world.tops):
+                    array.flags.writeable = False
         return world
 
     def copy_into(self, index: int, target: World) -> None:
         """Overwrite ``target`` with world ``index % count``."""
         self.world(index).copy_into(target)
+
+
+_pools: weakref.WeakValueDictionary[tuple[int, Biome, int, int], WorldPool] = weakref.WeakValueDictionary()
+_pools_lock = threading.Lock()
+
+
+def shared_pool(seed: int, biome: str | None = None, count: int = 8, size: int = DEFAULT_SIZE) -> WorldPool:
+    """The pool of these arguments: the same one for all simulations of this process, as long as one of them keeps it.
+
+    Raises:
+        SimulatorError: see ``WorldPool``.
+    """
+    key = (seed, resolve_biome(biome), count, size)
+    with _pools_lock:
+        pool = _pools.get(key)
+        if pool is None:
+            pool = _pools[key] = WorldPool(seed, biome, count, size)
+        return pool
