@@ -159,8 +159,9 @@ def mobs_from(yaw: float, walks: bool = False) -> Frame:
     for k, name in enumerate(MOB_NAMES):
         row, column = divmod(k, 5)
         in_row = min(5, len(MOB_NAMES) - 5 * row)
-        stage.mob(name, (column - (in_row - 1) / 2) * 1.5, 4.2 + 2.2 * row, yaw, walks)
-    stage.look(0.0, 14.0)
+        stage.mob(name, (column - (in_row - 1) / 2) * 1.7, 4.2 + 2.4 * row, yaw, walks)
+    stage.state.player[P_Y] += 2.0
+    stage.look(0.0, 26.0)
     return stage.frame()
 
 

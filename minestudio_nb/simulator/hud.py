@@ -15,12 +15,23 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from minestudio_nb.simulator.blocks import BLOCKS, CROSS, FIRST_ITEM, ITEM_DURABILITY, ITEMS, NUM_BLOCKS, NUM_ITEMS
+from minestudio_nb.simulator.blocks import (
+    BLOCKS,
+    CROSS,
+    FIRST_ITEM,
+    ITEM_ARMOR,
+    ITEM_DURABILITY,
+    ITEMS,
+    NUM_BLOCKS,
+    NUM_ITEMS,
+)
 from minestudio_nb.simulator.icons import draw_cube, draw_item
 from minestudio_nb.simulator.state import FULL_AIR, OFFHAND_SLOT, SLOT_COUNT, SLOT_DAMAGE, SLOT_ITEM
 from minestudio_nb.simulator.textures import block_faces, texture
 
 _DURABILITY: Final = ITEM_DURABILITY
+_ARMOR: Final = ITEM_ARMOR
+_ARMOR_SLOTS: Final = (36, 40)  # of the inventory: feet to head
 UNITS_WIDE: Final = 320
 UNITS_HIGH: Final = 180
 DETAIL_WIDTH: Final = 200
@@ -29,7 +40,7 @@ DETAIL_WIDTH: Final = 200
 # Sprites before the icons. Digits, then hearts and food as empty, half and full.
 _SPRITE_BAR, _SPRITE_SELECTOR, _SPRITE_DIGITS = 0, 1, 2
 _SPRITE_HEARTS, _SPRITE_FOOD, _SPRITE_BUBBLES = 12, 15, 18
-_SPRITE_OFFHAND, _SPRITE_EXPERIENCE, _SPRITE_ICONS = 20, 21, 22
+_SPRITE_OFFHAND, _SPRITE_EXPERIENCE, _SPRITE_ARMOR, _SPRITE_ICONS = 20, 21, 22, 25
 
 _HEART: Final = """
 .XX...XX.
@@ -52,6 +63,17 @@ _DRUMSTICK: Final = """
 XXBXX....
 XBX......
 .X.......
+"""
+_CHESTPLATE: Final = """
+.XX...XX.
+XOOX.XOOX
+XOOOXOOOX
+XXOOOOOXX
+.XOOOOOX.
+.XOOOOOX.
+.XOOOOOX.
+.XOOOOOX.
+..XXXXX..
 """
 _BUBBLE: Final = """
 ..XXXXX..
@@ -181,8 +203,8 @@ class HudSheet:
     Attributes:
         pixels: uint8[n, 4], the sprites one after the other, RGB multiplied by opacity.
         sprites: int32[sprites, 3]: first pixel, height, width.
-        places: int32[5, 11, 2], (row, column) of the slots' selectors and the hotbar; of the slots' icons, the off
-            hand's icon and its slot; of the hearts and the bar of experience; of the food; of the bubbles.
+        places: int32[6, 11, 2], (row, column) of the slots' selectors and the hotbar; of the slots' icons, the off
+            hand's icon and its slot; of the hearts and the bar of experience; of food, bubbles and armor.
     """
 
     pixels: NDArray[np.uint8]
@@ -190,12 +212,12 @@ class HudSheet:
     places: NDArray[np.int32]
 
 
-_PLACE_BAR, _PLACE_ICONS, _PLACE_HEARTS, _PLACE_FOOD, _PLACE_BUBBLES = 0, 1, 2, 3, 4
+_PLACE_BAR, _PLACE_ICONS, _PLACE_HEARTS, _PLACE_FOOD, _PLACE_BUBBLES, _PLACE_ARMOR = range(6)
 _BREATH_PER_BUBBLE: Final = FULL_AIR / 10.0
 
 
 def _places(height: int, width: int) -> NDArray[np.int32]:
-    units = np.zeros((5, 11, 2))
+    units = np.zeros((6, 11, 2))
     units[_PLACE_BAR, 10] = (158, 69)
     for k in range(10):
         units[_PLACE_BAR, k] = (157, 68 + 20 * k)
@@ -203,6 +225,7 @@ def _places(height: int, width: int) -> NDArray[np.int32]:
         units[_PLACE_HEARTS, k] = (141, 69 + 8 * k)
         units[_PLACE_FOOD, k] = (141, 242 - 8 * k)
         units[_PLACE_BUBBLES, k] = (131, 242 - 8 * k)
+        units[_PLACE_ARMOR, k] = (131, 69 + 8 * k)
     units[_PLACE_ICONS, 9], units[_PLACE_ICONS, 10] = (161, 43), (158, 40)
     units[_PLACE_HEARTS, 10] = (152, 69)
     return np.round(units * (height / UNITS_HIGH, width / UNITS_WIDE)).astype(np.int32)
@@ -222,6 +245,8 @@ def hud_sheet(height: int, width: int) -> HudSheet:
     images += [_pattern(_DRUMSTICK, dark_meat), _pattern(_DRUMSTICK, tan, half=True), _pattern(_DRUMSTICK, tan)]
     blue = {"X": (22, 52, 150), "O": (84, 140, 240), "W": (236, 244, 255), "L": (150, 190, 255)}
     images += [_pattern(_BUBBLE, blue), _pattern(_POPPING, {"X": (120, 170, 250)}), _offhand_slot(), _experience()]
+    grey, dark = {"X": (30, 30, 32), "O": (196, 196, 200)}, {"X": (30, 30, 32), "O": (56, 56, 60)}
+    images += [_pattern(_CHESTPLATE, dark), _pattern(_CHESTPLATE, grey, half=True), _pattern(_CHESTPLATE, grey)]
     images += [np.zeros((16, 16, 4), np.uint8), *(item_icon(item) for item in range(1, NUM_BLOCKS))]
     images += [item_icon(FIRST_ITEM + k) for k in range(len(ITEMS))]
     shrunk = [
@@ -325,7 +350,7 @@ def _draw_breath(pixels, sprites, places, air, out):
 
 @njit(cache=True, nogil=True)
 def _draw_row(pixels, sprites, first_sprite, places, amount, out):
-    """Ten hearts or drumsticks for an amount of 0 to 20."""
+    """Ten hearts, drumsticks or pieces of armor for an amount of 0 to 20."""
     for k in range(10):
         left = amount - 2.0 * k
         state = 2 if left >= 1.5 else (1 if left > 0.0 else 0)
@@ -359,5 +384,11 @@ def draw_hud(pixels, sprites, places, inventory, slot, health, food, air, out):
         _blit(pixels, sprites, _SPRITE_EXPERIENCE, bar[0], bar[1], out)
         _draw_row(pixels, sprites, _SPRITE_HEARTS, places[_PLACE_HEARTS], health, out)
         _draw_row(pixels, sprites, _SPRITE_FOOD, places[_PLACE_FOOD], food, out)
+        armor = 0
+        for k in range(_ARMOR_SLOTS[0], _ARMOR_SLOTS[1]):
+            if inventory[k, SLOT_COUNT] > 0:
+                armor += _ARMOR[inventory[k, SLOT_ITEM]]
+        if armor > 0:
+            _draw_row(pixels, sprites, _SPRITE_ARMOR, places[_PLACE_ARMOR], armor, out)
         if air < FULL_AIR:
             _draw_breath(pixels, sprites, places[_PLACE_BUBBLES], air, out)

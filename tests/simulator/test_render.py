@@ -368,6 +368,16 @@ def test_breath_shows_as_bubbles_under_water_only():
     assert columns.max() in range(496, 504) and columns.min() in range(420, 440)
 
 
+def test_armor_shows_above_the_hearts_when_it_is_worn():
+    inventory = EMPTY.copy()
+    inventory[38] = item_id("iron_chestplate"), 1, 0  # 6 points: three whole pieces of ten
+    changed = _changed(_hud(inventory), _hud())
+    rows, columns = np.nonzero(changed)
+    assert rows.min() in range(262, 266) and rows.max() < 282 and columns.max() in range(290, 302)
+    bright = _hud(inventory)[262:280, 138:300].min(-1) > 180
+    assert np.nonzero(bright.any(0))[0].max() < 3 * 16 + 2
+
+
 def test_the_off_hand_has_a_slot_of_its_own():
     inventory = EMPTY.copy()
     inventory[40] = block_id("torch"), 5, 0
