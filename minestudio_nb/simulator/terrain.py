@@ -348,6 +348,7 @@ def generate(seed: int, biome: str | None = None, size: int = DEFAULT_SIZE) -> W
     rng = np.random.default_rng([seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF])
     salt = int(rng.integers(1 << 30))
     heights = _heights(rng, size, kind)
+    heights += max(0, kind.water + 3 - int(heights.max()))  # there is dry land somewhere
     caves = rng.random((2, size // 8, size // 8, 16))
     _fill(
         world.blocks,

@@ -27,6 +27,13 @@ def test_every_biome_can_be_lived_in(biome):
     assert _share(world, "coal_ore") > 0
 
 
+def test_there_is_land_in_every_ocean():
+    for seed in range(30):
+        world = terrain.generate(seed, "ocean", 32)
+        x, y, z = world.spawn
+        assert SOLID[world.get(x, y - 1, z)]
+
+
 def test_the_same_seed_gives_the_same_world():
     first, second, other = (terrain.generate(seed, "forest", 64) for seed in (5, 5, 6))
     assert np.array_equal(first.blocks, second.blocks)
