@@ -104,6 +104,8 @@ def load_callbacks_from_config(config: Mapping[str, Any] | str | Path) -> list[M
         SimulatorError: there is no such file, or a callback does not take what it says.
     """
     data = MinecraftCallback.load_data_from_conf(config)
+    if not isinstance(config, Mapping):
+        data.setdefault("name", Path(config).stem)
     known = [key for _, keys in FROM_FILES for key in keys]
     for key in data:
         if key == "reference_video":
@@ -111,7 +113,7 @@ def load_callbacks_from_config(config: Mapping[str, Any] | str | Path) -> list[M
         elif key not in (*known, "defaults"):
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
             _log.warning("A task file's key %r says nothing to any callback; the nearest that does is %r.", key, near)
-    made = (cls.create_from_conf(config) for cls, _ in FROM_FILES)
+    made = (cls.create_from_conf(data) for cls, _ in FROM_FILES)
     return [callback for callback in made if callback is not None]
 
 

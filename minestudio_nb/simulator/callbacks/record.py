@@ -177,14 +177,15 @@ class _Take:
     def publish(self, number: int) -> int:
         """Give the files their names, from this number on the first that is free; returns it."""
         while True:
+            target = self._folder / f"episode_{number}.mp4"
             with contextlib.suppress(FileExistsError):
-                os.link(self._path(".mp4"), self._folder / f"episode_{number}.mp4")  # fails where one is there
+                target.touch(exist_ok=False)  # the name is ours, whoever else looks for one now
                 break
             number += 1
-        self._path(".mp4").unlink()
+        self._path(".mp4").replace(target)
         for suffix in _SUFFIXES[1:]:
             if self._path(suffix).exists():
-                self._path(suffix).rename(self._folder / f"episode_{number}{suffix}")
+                self._path(suffix).replace(self._folder / f"episode_{number}{suffix}")
         return number
 
 
