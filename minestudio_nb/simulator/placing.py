@@ -265,8 +265,8 @@ def _pour(s, liquid):
 
 @njit(cache=True, nogil=True)
 def _harden(s, x, y, z):
-    """Turn lava into obsidian if there is water above or beside it."""
-    if get_block(s.blocks, x, y, z) != _LAVA:
+    """Turn lava into obsidian if there is water above or beside it, and no body in it, which would be walled in."""
+    if get_block(s.blocks, x, y, z) != _LAVA or _cell_is_taken(s, x, y, z):
         return
     for face in range(1, 6):
         if get_block(s.blocks, x + FACE_DX[face], y + FACE_DY[face], z + FACE_DZ[face]) == _WATER:

@@ -53,9 +53,7 @@ def test_a_dressed_player_loses_less_and_its_armor_wears(flat: Any) -> None:
     assert flat.state.inventory[36:40, SLOT_DAMAGE].tolist() == [2, 2, 2, 2], "a quarter of the damage, rounded down"
     status[S_HURT] = 0
     hurt_player(player, status, flat.state.stats, 3.0, 0.0)
-    assert player[P_HEALTH] == pytest.approx(14.0 - 3.0, abs=0.01), (
-        "armor does not help against falls"
-    )
+    assert player[P_HEALTH] == pytest.approx(14.0 - 3.0, abs=0.01), "armor does not help against falls"
 
 
 def test_worn_out_armor_breaks(flat: Any) -> None:

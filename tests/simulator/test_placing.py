@@ -118,6 +118,14 @@ def test_water_on_lava_makes_obsidian(flat: Any) -> None:
     assert flat.block(8, 9, 10) == block_id("obsidian")
 
 
+def test_no_obsidian_forms_round_a_body(flat: Any) -> None:
+    flat.put(9, 10, 8, "water")
+    flat.hold("lava_bucket")
+    flat.look(0.0, 90.0)
+    flat.run(1, use=1)
+    assert flat.block(8, 10, 8) == block_id("lava")
+
+
 def build_frame(flat: Any, width: int = 2, height: int = 3, corners: bool = False, z: int = 10) -> None:
     """A frame across the player's view, its hole from x = 8 and y = 10 on."""
     for x in range(7, 9 + width):
