@@ -2,7 +2,7 @@
 
 The numbers are those of the game's ``LivingEntity.travel``: per tick a velocity gains acceleration along the keys,
 the body moves against the blocks, then gravity and friction act. From them follow 4.317 m/s walking, 5.612 sprinting,
-1.295 sneaking and a jump of 1.252 m; ``tests/simulator/published.py`` lists what is checked.
+1.295 sneaking and a jump of 1.252 m; ``tests/support/published.py`` lists what is checked.
 """
 
 from __future__ import annotations

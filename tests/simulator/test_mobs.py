@@ -11,7 +11,8 @@ import pytest
 from minestudio_nb.errors import SimulatorError
 from minestudio_nb.simulator.blocks import block_id, item_id
 from minestudio_nb.simulator.bodies import box_is_free
-from minestudio_nb.simulator.mobs import MOB_HALF, MOB_HEIGHT, MOB_KINDS, mob_kind
+from minestudio_nb.simulator.engine import VoxelEngine
+from minestudio_nb.simulator.mobs import MOB_HALF, MOB_HEIGHT, MOB_KINDS, mob_kind, summon
 from minestudio_nb.simulator.state import (
     E_DAMAGE,
     E_KILL,
@@ -21,13 +22,17 @@ from minestudio_nb.simulator.state import (
     M_HEALTH,
     M_HURT,
     M_KIND,
+    M_VZ,
     M_X,
     M_Y,
     M_Z,
+    MIND_FLEE,
     P_HEALTH,
     P_X,
+    P_Y,
     P_Z,
     S_DEAD,
+    S_SPRINTING,
     S_TARGET,
     TARGET_MOB,
 )
@@ -142,3 +147,109 @@ def test_a_mob_meets_a_player_who_went_round_the_world(flat: Any) -> None:
     flat.run(2, attack=1)
     assert flat.state.mobs[cow, M_Z] == pytest.approx(42.5, abs=0.5)
     assert flat.state.mobs[cow, M_HEALTH] == pytest.approx(3.0)
+
+
+def test_animals_do_not_walk_off_cliffs_nor_into_lava_or_cactus(flat: Any) -> None:
+    """A plateau of 11 by 11 blocks, five high, with a lava pool and a cactus on it."""
+    blocks = flat.state.world.blocks
+    blocks[:, :, 1:10] = 0
+    blocks[11:22, 11:22, 1:10] = block_id("stone")
+    blocks[13, 13, 9] = block_id("lava")
+    flat.state.world.rebuild()
+    flat.put(19, 10, 19, "cactus")
+    flat.player[[P_X, P_Y, P_Z]] = (16.5, 10.0, 16.5)
+    for name in ("cow", "sheep", "pig", "chicken"):
+        flat.state.remove_entities()
+        row = flat.add_mob(name, 16.5, 18.5)  # alone, because animals may push each other over the edge
+        for _ in range(40):
+            flat.state.minds[row, MIND_FLEE] = 60
+            flat.run(50)
+            assert flat.state.mobs[row, M_KIND] >= 0, name
+            assert flat.state.mobs[row, M_Y] >= 10.0, name
+
+
+def test_a_fall_hurts_a_mob_but_not_a_chicken(flat: Any) -> None:
+    cow, chicken = flat.add_mob("cow", 12.5, 12.5), flat.add_mob("chicken", 16.5, 12.5)
+    flat.state.mobs[[cow, chicken], M_Y] = 20.0
+    flat.run(100)
+    assert flat.state.mobs[cow, M_HEALTH] == 10.0 - 7.0
+    assert flat.state.mobs[chicken, M_HEALTH] == 4.0
+    flat.state.mobs[cow, M_Y] = 20.0
+    flat.run(100)
+    assert flat.state.mobs[cow, M_KIND] == -1
+    assert flat.state.stats[E_KILL].sum() == 0, "nobody killed it"
+
+
+def test_bodies_push_each_other_apart_and_the_player(flat: Any) -> None:
+    first, second = flat.add_mob("pig", 12.5, 12.5), flat.add_mob("pig", 12.6, 12.5)
+    flat.run(40)
+    mobs = flat.state.mobs
+    assert abs(mobs[first, M_X] - mobs[second, M_X]) + abs(mobs[first, M_Z] - mobs[second, M_Z]) > 0.85
+    flat.state.remove_entities()
+    flat.add_mob("cow", 8.7, 8.5)
+    start = flat.position
+    flat.run(20)
+    assert flat.player[P_X] < start[0] - 0.1
+
+
+def test_a_hit_throws_back_and_a_sprinting_one_farther(flat: Any) -> None:
+    speeds = []
+    for sprint in (0, 1):
+        flat.state.remove_entities()
+        flat.player[[P_X, P_Y, P_Z]] = (8.5, 10.0, 8.5)
+        flat.look(0.0, 10.0)
+        flat.run(20)
+        flat.run(20, forward=1, sprint=sprint)
+        cow = flat.add_mob("cow", float(flat.player[P_X]), float(flat.player[P_Z]) + 2.0, health=100.0)
+        flat.run(1, forward=1, sprint=sprint)
+        flat.run(1, forward=1, sprint=sprint, attack=1)
+        speeds.append(float(flat.state.mobs[cow, M_VZ]))
+        assert flat.state.status[S_SPRINTING] == 0
+    assert speeds == pytest.approx([0.4, 0.7], abs=0.02), "0.4, and half of it with another 0.5"
+
+
+def test_a_sword_sweeps_those_beside_its_target(flat: Any) -> None:
+    flat.hold("iron_sword")
+    flat.look(0.0, 20.0)
+    target, beside, far = (flat.add_mob("cow", x, 10.3) for x in (8.5, 9.6, 12.5))
+    flat.run(1)
+    flat.run(1, attack=1)
+    assert flat.state.mobs[[target, beside, far], M_HEALTH].tolist() == [4.0, 9.0, 10.0]
+
+
+def test_a_kill_within_five_seconds_of_a_hit_is_the_players(flat: Any) -> None:
+    for wait, kills in ((50, 1), (150, 0)):
+        flat.state.remove_entities()
+        flat.state.stats[:] = 0
+        cow = flat.add_mob("cow", 8.5, 10.3)
+        flat.look(0.0, 20.0)
+        flat.run(1)
+        flat.run(1, attack=1)
+        flat.run(wait)
+        flat.state.mobs[cow, M_Y] = 40.0
+        flat.run(40)
+        assert flat.state.mobs[cow, M_KIND] == -1
+        assert flat.state.stats[E_KILL, 0] == kills
+
+
+def test_animals_have_the_speed_that_is_asked_for() -> None:
+    """A fleeing cow: 0.4 squared times 0.98 over 0.454 blocks a tick in Minecraft."""
+    with pytest.raises(SimulatorError, match="animal_speed"):
+        VoxelEngine(animal_speed=5.0)
+    paces = []
+    for share in (0.5, 1.0):
+        engine = VoxelEngine(world_size=32, pool_size=1, animal_speed=share)
+        engine.reset(np.random.default_rng(0))
+        state = engine.state
+        state.world.blocks[:] = 0
+        state.world.blocks[:, :, :10] = block_id("stone")
+        state.world.rebuild()
+        engine.teleport(2.5, 10.0, 2.5)
+        cow = summon(state, mob_kind("cow"), 6.5, 10.0, 6.5)
+        state.minds[cow, MIND_FLEE] = 61
+        engine.idle(12)
+        before = state.mobs[cow, [M_X, M_Z]].copy()
+        engine.idle(5)
+        paces.append(math.dist(state.mobs[cow, [M_X, M_Z]], before) / 5)
+    full = 0.98 * 0.4**2 / 0.454
+    assert paces == pytest.approx([full / 2, full], rel=0.02)
