@@ -154,7 +154,7 @@ def _execute(context: Context, words: list[str], depth: int) -> None:
 def _give(context: Context, words: list[str]) -> None:
     count = read_count(words[2], _MOST_GIVEN) if len(words) > 2 else 1
     item, damage = read_item(words[1])
-    if check_player(context, words[0]):
+    if check_player(context, words[0]) and item != table.AIR:  # a stack of air is no stack
         give_or_drop(context.engine, item, count, damage)
 
 

@@ -59,6 +59,11 @@ def kinds(sim: VoxelSim) -> list[int]:
     return sorted(int(k) for k in sim.engine.state.mobs[:, M_KIND] if k >= 0)
 
 
+def test_a_gift_of_air_is_none(sim: VoxelSim) -> None:
+    run(sim, "/give @s air 3")
+    assert not sim.engine.state.inventory.any()
+
+
 def test_give_and_clear(sim: VoxelSim) -> None:
     info = run(sim, "/give @p minecraft:diamond_pickaxe 1")
     assert info["inventory"][0] == {"type": "diamond_pickaxe", "quantity": 1}
