@@ -1,6 +1,6 @@
 """Frames per second of the world renderer on one core, against another renderer of the same world.
 
-    python benchmarks/renderer.py [--peer FOLDER] [--rounds 7] [--biome forest]
+    python benchmarks/renderer.py [--peer FOLDER] [--rounds 7] [--biomes forest,desert] [--sizes 128]
 
 Times are CPU seconds of this process, so a busy machine disturbs them little. Ours and the peer take turns within each
 round, and the medians over the rounds are shown. FOLDER holds a module ``render_col`` with ``render`` and ``build`` and
@@ -26,6 +26,7 @@ from minestudio_nb.simulator.blocks import BLOCKS, block_id, item_id
 from minestudio_nb.simulator.world import World
 
 SIZES = (64, 128, 224)
+BIOMES = ("forest", "dense_forest", "plains", "desert", "mountains")
 POSES = 12
 Draw = Callable[[int], object]
 
@@ -116,29 +117,36 @@ def frames_per_second(draw: Draw, seconds: float) -> float:
     return count / (time.process_time() - start)
 
 
+def compare(arguments: argparse.Namespace, biome: str, world: World, eyes: list, size: int) -> None:
+    """Measure one biome at one size and print a line."""
+    draws = {"ours": ours_world(world, eyes, size), "whole": ours_whole(world, eyes, size)}
+    if arguments.peer:
+        draws["peer"] = peer_world(str(Path(arguments.peer).resolve()), world, eyes, size)
+    rates: dict[str, list[float]] = {name: [] for name in draws}
+    for draw in draws.values():
+        draw(0)
+    for _ in range(arguments.rounds):
+        for name, draw in draws.items():
+            rates[name].append(frames_per_second(draw, arguments.seconds))
+    middle = {name: statistics.median(values) for name, values in rates.items()}
+    ours, peer = middle["ours"], middle.get("peer", math.nan)
+    print(f"{biome:13s} {size:5d} {ours:9.0f} {peer:9.0f} {ours / peer:9.2f} {middle['whole']:11.0f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", help="folder of the other renderer's modules")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3, help="CPU seconds per measurement")
-    parser.add_argument("--biome", default="forest")
+    parser.add_argument("--biomes", default=",".join(BIOMES))
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
     arguments = parser.parse_args()
-    world = terrain.generate(3, arguments.biome)
-    eyes = poses(world)
-    print(f"{'size':>5} {'ours':>9} {'peer':>9} {'ours/peer':>9} {'whole frame':>11}   frames/s")
-    for size in SIZES:
-        draws = {"ours": ours_world(world, eyes, size), "whole": ours_whole(world, eyes, size)}
-        if arguments.peer:
-            draws["peer"] = peer_world(str(Path(arguments.peer).resolve()), world, eyes, size)
-        rates: dict[str, list[float]] = {name: [] for name in draws}
-        for draw in draws.values():
-            draw(0)
-        for _ in range(arguments.rounds):
-            for name, draw in draws.items():
-                rates[name].append(frames_per_second(draw, arguments.seconds))
-        middle = {name: statistics.median(values) for name, values in rates.items()}
-        peer = middle.get("peer", math.nan)
-        print(f"{size:5d} {middle['ours']:9.0f} {peer:9.0f} {middle['ours'] / peer:9.2f} {middle['whole']:11.0f}")
+    print(f"{'biome':13s} {'size':>5} {'ours':>9} {'peer':>9} {'ours/peer':>9} {'whole frame':>11}   frames/s")
+    for biome in arguments.biomes.split(","):
+        world = terrain.generate(3, biome)
+        eyes = poses(world)
+        for size in map(int, arguments.sizes.split(",")):
+            compare(arguments, biome, world, eyes, size)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from minestudio_nb.simulator import VoxelSim, make_chop, make_hunt
 from minestudio_nb.simulator.callbacks import JudgeResetCallback, RewardsCallback
 
 
-def step_agent(size: int) -> Callable[[], None]:
+def step_agent(size: int, render: bool = True) -> Callable[[], None]:
     """Steps of a simulation with rewards and a time limit, random agent actions."""
     reward = {
         "event": "mine_block", "objects": ["oak_log"], "reward": 1.0, "identity": "chop", "max_reward_times": 100,
@@ -27,6 +27,8 @@ def step_agent(size: int) -> Callable[[], None]:
     callbacks = [RewardsCallback([reward]), JudgeResetCallback(400)]
     sim = VoxelSim(obs_size=(size, size), preferred_spawn_biome="forest", callbacks=callbacks)
     sim.reset()
+    if not render:
+        sim._view.render = lambda engine, out: None
     rng = np.random.default_rng(0)
 
     def step() -> None:
@@ -53,6 +55,16 @@ def step_task(make: Callable[..., Any], size: int, render: bool = True) -> Calla
     return step
 
 
+def reset(size: int, render: bool = True) -> Callable[[], object]:
+    """Resets with twenty idle ticks, from a pool whose worlds are made."""
+    sim = VoxelSim(obs_size=(size, size), preferred_spawn_biome="forest")
+    for _ in range(20):
+        sim.reset()
+    if not render:
+        sim._view.render = lambda engine, out: None
+    return sim.reset
+
+
 def tick() -> Callable[[], None]:
     """Bare ticks of the hunting task's world."""
     env = make_hunt(seed=0)
@@ -61,7 +73,7 @@ def tick() -> Callable[[], None]:
     return lambda: engine.idle(1)
 
 
-def measure(step: Callable[[], None], seconds: float) -> float:
+def measure(step: Callable[[], object], seconds: float) -> float:
     """Calls per CPU second."""
     calls = 0
     start = time.process_time()
@@ -85,6 +97,10 @@ def main() -> None:
         "hunt decision, 64x64": step_task(make_hunt, 64),
         "agent step, 64x64": step_agent(64),
         "agent step, 128x128": step_agent(128),
+        "agent step, without rendering": step_agent(128, render=False),
+        "reset, 64x64": reset(64),
+        "reset, 128x128": reset(128),
+        "reset, without the first picture": reset(128, render=False),
     }
     for step in subjects.values():
         measure(step, 0.1)

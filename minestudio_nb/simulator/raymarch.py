@@ -64,6 +64,7 @@ _VEIL[block_id("ice")] = 0.6
 _VEIL[_PORTAL] = 0.62
 _NO_VEIL: Final = -1
 _PLAIN: Final = np.where(_GLOWS, PLAIN_GLOWING, PLAIN_BLOCK).astype(np.uint8) * (~_CROSS & (_VEIL == 0))
+_NOT_PLAIN: Final = np.zeros_like(_PLAIN)
 _PIXELS_PER_WEDGE: Final = 4
 WATER_HEIGHT: Final = F(8.0 / 9.0)
 """How high water stands in a cell with no water above (Minecraft: a source block)."""
@@ -128,7 +129,6 @@ def _clouds() -> np.ndarray:
 
 
 _CLOUDS: Final = _clouds()
-GLOW_RED, GLOW_GREEN, GLOW_BLUE = F(236), F(120), F(52)  # of the sky around a low sun
 _STAR_CELLS: Final = F(30)  # half of those along the side of the cube
 _SEAS: Final = np.uint64(0x00_18_3C_0C_40_66_20_00)
 _FAST: Final = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
@@ -313,7 +313,7 @@ def cover_light(tops, size_x, size_z, x, y, z):
 def _glow(r, g, b, dx, low, env):
     """A colour of the sky with the glow of a low sun, where ``dx`` looks east and ``low`` is 1 at the horizon."""
     share = max(dx * env[ENV_SUN_X], ZERO) * low * env[ENV_GLOW]
-    return r + (GLOW_RED - r) * share, g + (GLOW_GREEN - g) * share, b + (GLOW_BLUE - b) * share
+    return r + (F(236) - r) * share, g + (F(120) - g) * share, b + (F(52) - b) * share
 
 
 @njit(**BORROWING)
@@ -529,26 +529,32 @@ def _pixel(
 @njit(**BORROWING)
 def _haze_piece(p, row_x, row_y, row_z, right_x, right_z, env, floats):
     """Blend the colours of a piece's faces towards the horizon's over the distance."""
-    near, slope, glow = env[ENV_FOG], env[ENV_FOG_SLOPE], env[ENV_GLOW] * env[ENV_SUN_X]
-    horizon_r, horizon_g, horizon_b = env[ENV_HORIZON], env[ENV_HORIZON + 1], env[ENV_HORIZON + 2]
+    near, slope = env[ENV_FOG], env[ENV_FOG_SLOPE]
     for i in range(packets.whole(p.count)):
+        haze = min(max((floats[DEPTH + i] - near) * slope, ZERO), ONE)
+        floats[RED + i] += (env[ENV_HORIZON] - floats[RED + i]) * haze
+        floats[GREEN + i] += (env[ENV_HORIZON + 1] - floats[GREEN + i]) * haze
+        floats[BLUE + i] += (env[ENV_HORIZON + 2] - floats[BLUE + i]) * haze
+    if env[ENV_GLOW] <= ZERO:
+        return
+    for i in range(p.count):
+        haze = min(max((floats[DEPTH + i] - near) * slope, ZERO), ONE)
         u = (F(2 * (p.first + i) + 1) / F(p.columns) - ONE) * p.tan_h
         dx, dz = row_x + right_x * u, row_z + right_z * u
-        haze = min(max((floats[DEPTH + i] - near) * slope, ZERO), ONE)
-        share = max(dx / F(math.sqrt(dx * dx + row_y * row_y + dz * dz)) * glow, ZERO)
-        r, g, b = floats[RED + i], floats[GREEN + i], floats[BLUE + i]
-        floats[RED + i] = r + (horizon_r + (GLOW_RED - horizon_r) * share - r) * haze
-        floats[GREEN + i] = g + (horizon_g + (GLOW_GREEN - horizon_g) * share - g) * haze
-        floats[BLUE + i] = b + (horizon_b + (GLOW_BLUE - horizon_b) * share - b) * haze
+        east = dx / F(math.sqrt(dx * dx + row_y * row_y + dz * dz))
+        r, g, b = _glow(env[ENV_HORIZON], env[ENV_HORIZON + 1], env[ENV_HORIZON + 2], east, ONE, env)
+        floats[RED + i] += (r - env[ENV_HORIZON]) * haze
+        floats[GREEN + i] += (g - env[ENV_HORIZON + 1]) * haze
+        floats[BLUE + i] += (b - env[ENV_HORIZON + 2]) * haze
 
 
 @njit(**BORROWING)
-def _draw_slab(p, count, blocks, masks, tops, height, bound, pixel, env, aim, floats, cells):
+def _draw_slab(p, count, blocks, masks, tops, height, bound, pixel, plain, env, aim, floats, cells):
     """Draw the easy ones of some rays in their slabs; lists the others, see ``packets.load_texels``."""
     packets.enter(p, count, bound, env[ENV_FAR], floats, cells)
     packets.load_masks(p, count, masks, cells)
     packets.meet(p, count, floats, cells)
-    packets.load_blocks(p, count, blocks, height, np.int64(env[ENV_PALETTE]), _PLAIN, cells)
+    packets.load_blocks(p, count, blocks, height, np.int64(env[ENV_PALETTE]), plain, cells)
     packets.find_texels(p, count, pixel, floats, cells)
     hard, empty = packets.load_texels(p, count, tops, aim[AIM_COLUMN], aim[AIM_Y], cells)
     packets.shade(p, count, _FACE_LIGHT, env[ENV_LIGHT], floats, cells)
@@ -558,7 +564,7 @@ def _draw_slab(p, count, blocks, masks, tops, height, bound, pixel, env, aim, fl
 @njit(**BORROWING)
 def _draw_easy(
     p, blocks, masks, tops, size_x, size_z, height, top, ox, oz, pixel, row_x, row_y, row_z, right_x, right_z,
-    env, aim, slabs, wedges, ready, clear, floats, cells, later_floats, later_cells,
+    plain, env, aim, slabs, wedges, ready, clear, floats, cells, later_floats, later_cells,
 ):  # fmt: skip
     """Draw the easy pixels of a piece.
 
@@ -568,11 +574,11 @@ def _draw_easy(
     bound = top if p.dy > ZERO else ZERO
     packets.aim(p, p.count, wedges, floats, cells)
     packets.skip_clear(p, p.count, masks, size_x, size_z, ox, oz, top, slabs, wedges, ready, clear, cells)
-    hard, empty = _draw_slab(p, p.count, blocks, masks, tops, height, bound, pixel, env, aim, floats, cells)
+    hard, empty = _draw_slab(p, p.count, blocks, masks, tops, height, bound, pixel, plain, env, aim, floats, cells)
     hard, moved = packets.move_on(p, hard, floats, cells, later_floats, later_cells)
     if moved > 0:
         packets.skip_empty(p, moved, masks, later_floats, later_cells)
-        _draw_slab(p, moved, blocks, masks, tops, height, bound, pixel, env, aim, later_floats, later_cells)
+        _draw_slab(p, moved, blocks, masks, tops, height, bound, pixel, plain, env, aim, later_floats, later_cells)
         hard, empty = packets.move_back(p, moved, hard, empty, floats, cells, later_floats, later_cells)
     _haze_piece(p, row_x, row_y, row_z, right_x, right_z, env, floats)
     return hard, empty
@@ -606,6 +612,7 @@ def _draw_rows(
     tan_v, tan_h = view[VIEW_TAN_V], view[VIEW_TAN_H]
     right_x, right_z = view[VIEW_RIGHT], view[VIEW_RIGHT + 2]
     palette, lamps = np.int64(env[ENV_PALETTE]), env[ENV_LAMPS] > ZERO
+    plain = _NOT_PLAIN if lamps else _PLAIN  # the light of lamps is left to the walk
     for j in range(rows):
         v = (ONE - F(2 * j + 1) / F(rows)) * tan_v
         row_x = view[VIEW_FORWARD] + view[VIEW_UP] * v
@@ -616,12 +623,12 @@ def _draw_rows(
             p = packets.next_piece(
                 first, columns, tan_h, row_x, row_y, row_z, right_x, right_z, ox, oy, oz, size_x, size_z
             )
-            if in_water or lamps or oy > top:
+            if in_water or oy > top:
                 hard, empty = packets.walk_all(p, floats, cells)
             else:
                 hard, empty = _draw_easy(
                     p, blocks, masks, tops, size_x, size_z, height, top, ox, oz, pixel, row_x, row_y, row_z, right_x,
-                    right_z, env, aim, slabs, wedges, ready, clear, floats, cells, later_floats, later_cells,
+                    right_z, plain, env, aim, slabs, wedges, ready, clear, floats, cells, later_floats, later_cells,
                 )  # fmt: skip
             for k in range(empty):
                 i = cells[EMPTY + k]
