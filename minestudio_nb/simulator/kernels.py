@@ -82,7 +82,15 @@ def _simulation() -> None:
     """What only VoxelSim, its callbacks and commands call."""
     sim = VoxelSim(obs_size=(_FRAME, _FRAME), world_size=_SIZE, pool_size=1)
     sim.reset()
-    for command in ("/give @p dirt", "/summon cow ~ ~ ~", "/tp 1 60 1", "/setblock 1 2 3 stone"):
+    for command in (
+        "/give @p dirt",
+        "/summon cow ~ ~ ~",
+        "/tp 1 60 1",
+        "/setblock 1 2 3 stone",
+        "/kill @e[type=cow]",
+        "/setblock 1 2 3 air destroy",
+        "/give @p diamond_axe 40",
+    ):
         sim.env.execute_cmd(command)
     sim.step(sim.noop_action())
 
