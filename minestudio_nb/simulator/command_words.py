@@ -210,6 +210,8 @@ def select(context: Context, text: str) -> list[Entity]:
             found = [e for e in found if _range_holds(value, distance(e))]
         elif key == "limit":
             limit = int(value)
+            if limit < 1:
+                raise ValueError(f"a limit is at least 1, got {limit}")
         elif key == "sort" and value in _SORTS:
             sort = value
         else:
@@ -275,6 +277,18 @@ def read_count(text: str, most: int) -> int:
     value = int(text)
     if not 0 <= value <= most:
         raise ValueError(f"a count is 0 to {most}, got {value}")
+    return value
+
+
+def read_number(text: str) -> float:
+    """A number that is neither infinite nor NaN.
+
+    Raises:
+        ValueError: it is none.
+    """
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"a number is finite, got {text}")
     return value
 
 

@@ -27,6 +27,7 @@ from minestudio_nb.simulator.command_words import (
     read_cell,
     read_count,
     read_item,
+    read_number,
     read_pairs,
     read_position,
     select,
@@ -174,7 +175,7 @@ def _clear(context: Context, words: list[str]) -> None:
         return
     inventory = context.engine.state.inventory
     wanted = read_item(words[1])[0] if len(words) > 1 else None
-    left = int(words[2]) if len(words) > 2 else 10**9
+    left = read_count(words[2], 10**9) if len(words) > 2 else 10**9
     for stack in inventory:
         if stack[SLOT_COUNT] > 0 and (wanted is None or stack[SLOT_ITEM] == wanted):
             taken = min(left, int(stack[SLOT_COUNT]))
@@ -251,16 +252,18 @@ def _teleport(context: Context, words: list[str]) -> None:
         targets = select(context, selectors[-1])
         if not targets:
             return
-        position, rest = targets[0].where(engine), []
+        position, angles = targets[0].where(engine), []
     else:
         words = words[1:] if len(selectors) else words
-        position, rest = read_position(context, words), words[3:]
+        position, angles = read_position(context, words), [read_number(word) for word in words[3:]]
+    if len(angles) not in (0, 2):
+        raise ValueError("a view has two angles, yaw and pitch")
     for entity in moved:
         _move(engine, entity, position)
-        if len(rest) == 2 and entity == PLAYER:
+        if angles and entity == PLAYER:
             player = engine.state.player
-            player[P_YAW] = (float(rest[0]) + 180.0) % 360.0 - 180.0
-            player[P_PITCH] = min(90.0, max(-90.0, float(rest[1])))
+            player[P_YAW] = (angles[0] + 180.0) % 360.0 - 180.0
+            player[P_PITCH] = min(90.0, max(-90.0, angles[1]))
 
 
 def _move(engine: VoxelEngine, entity: Entity, position: tuple[float, float, float]) -> None:
@@ -295,9 +298,11 @@ def _summon(context: Context, words: list[str]) -> None:
         raise SimulatorError(f"Of a mob's data Age (not negative: adults) and Health are known here; got {data}.")
     if engine.state.status[S_DIFFICULTY] == PEACEFUL and mobs.MOB_KINDS[kind].hostile:
         return
+    health = read_number(data.get("Health", "1e4").rstrip("f"))
+    if health <= 0.0:
+        raise ValueError(f"health is positive, got {health}")
     row = mobs.summon(engine.state, kind, x, y, z)
-    if "Health" in data:
-        engine.state.mobs[row, M_HEALTH] = min(float(data["Health"].rstrip("f")), mobs.MOB_KINDS[kind].health)
+    engine.state.mobs[row, M_HEALTH] = min(health, mobs.MOB_KINDS[kind].health)
 
 
 def _set_block(context: Context, words: list[str]) -> None:

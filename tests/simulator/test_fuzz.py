@@ -71,7 +71,7 @@ _COMMANDS = (
     "/clear {player} {item} {count}", "/replaceitem entity @s {slot} {item}", "/replaceitem entity @p hotbar.3 air",
     "/kill @e[type={mob}]", "/kill @e[type=!player,limit=2]", "/kill @e[type=item]", "/kill @e[distance=3..9]",
     "/time set {time}", "/time add {count}", "/weather {weather}", "/teleportbiome @a {biome}",
-    "/tp @p {near}", "/tp ~ ~3 ~ {angle} {angle}", "/tp @e[type={mob}] {near}", "/tp ^1 ^ ^2", "/tp @p {far}",
+    "/tp @p {near}", "/tp @s ~ ~3 ~ {angle} {angle}", "/tp @e[type={mob}] {near}", "/tp ^1 ^ ^2", "/tp @p {far}",
     "/effect give @p {effect} {count} {level}", "/effect clear @p", "/summon {mob} {near}", "/summon {mob} {near}",
     "/execute at @e[type={mob}] run setblock ~ ~ ~ {block}", "/execute as @p at @p run summon minecraft:{mob} ~1 ~3 ~",
     "/execute if block ~ ~-1 ~ {block} run give @p {item}", "/setblock {near} {block}",
