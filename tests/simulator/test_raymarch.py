@@ -108,3 +108,27 @@ def test_nothing_stands_before_the_clear_distance():
         assert bound == 0 or met >= edge + bound - 1 - 1e-3
         skipped.append(bound)
     assert np.mean(skipped) > 5
+
+
+@pytest.mark.parametrize(("biome", "time"), [("forest", 6000.0), ("desert", 12400.0), ("taiga", 23500.0)])
+def test_pixels_drawn_together_are_those_drawn_one_by_one(biome, time):
+    """Near lamps every pixel is walked by itself; lamps without light change nothing else."""
+    world = terrain.generate(4, biome, 64)
+    x, y, z = world.spawn
+    renderer, scene = render.Renderer(SIZE), render.new_scene()
+    scene[render.SCENE_TIME] = time
+    view, env = np.zeros(raymarch.VIEW_FIELDS, np.float32), np.zeros(raymarch.ENV_FIELDS, np.float32)
+    render._set_env(scene, False, env)
+    renderer._glow[:] = 0
+    different = []
+    for yaw in (0.0, 95.0, 215.0):
+        raymarch.set_view(x + 0.5, y + 1.62, z + 0.5, yaw, 10.0, render.TAN_V, render.TAN_H, view)
+        frames = []
+        for lamps in (0.0, 1.0):
+            env[raymarch.ENV_LAMPS] = lamps
+            out, depth = np.empty((SIZE[1], SIZE[0], 3), np.uint8), np.empty((SIZE[1], SIZE[0]), np.float32)
+            aim = np.array([-1, 0, -1, 0])
+            raymarch.draw_world(world.blocks, world.masks, world.tops, renderer._glow, view, env, aim, out, depth)
+            frames.append(out.astype(int))
+        different.append((np.abs(frames[0] - frames[1]).max(-1) > 1).mean())
+    assert max(different) < 0.002
