@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minestudio_nb.simulator import raymarch, render, terrain
+from minestudio_nb.simulator import raymarch, render, sky, terrain
 from minestudio_nb.simulator.blocks import BLOCKS, block_id, item_id
 from minestudio_nb.simulator.world import World
 
@@ -47,7 +47,7 @@ def ours_world(world: World, eyes: list, size: int) -> Draw:
     """Draw pose k with ``raymarch.draw_world``."""
     renderer = render.Renderer((size, size))
     scene = render.new_scene()
-    env = np.zeros(raymarch.ENV_FIELDS, np.float32)
+    env = np.zeros(sky.ENV_FIELDS, np.float32)
     render._set_env(scene, False, env)
     view, aim = np.zeros(raymarch.VIEW_FIELDS, np.float32), np.array([-1, 0, -1, 0])
     out, depth, glow = np.empty((size, size, 3), np.uint8), renderer._depth, renderer._glow

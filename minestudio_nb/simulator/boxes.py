@@ -13,24 +13,10 @@ import numpy as np
 from numba import njit, uint32
 
 from minestudio_nb.simulator.blocks import CROSS, FIRST_ITEM, block_id
-from minestudio_nb.simulator.raymarch import (
-    BORROWING,
-    ENV_FOG,
-    ENV_FOG_SLOPE,
-    ENV_HORIZON,
-    FAR_AWAY,
-    INLINE,
-    ONE,
-    TWO,
-    VIEW_FORWARD,
-    VIEW_RIGHT,
-    VIEW_UP,
-    ZERO,
-    F,
-    level_of,
-    texel_at,
-)
+from minestudio_nb.simulator.raymarch import VIEW_FORWARD, VIEW_RIGHT, VIEW_UP
+from minestudio_nb.simulator.sky import ENV_FOG, ENV_FOG_SLOPE, ENV_HORIZON
 from minestudio_nb.simulator.textures import FACES, FIRST_ITEM_TILE
+from minestudio_nb.simulator.walk import BORROWING, FAR_AWAY, INLINE, ONE, TWO, ZERO, F, level_of, texel_at
 
 _FAST: Final = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
 _NEAREST: Final = F(0.05)

@@ -33,22 +33,8 @@ from minestudio_nb.simulator.models import (
     PART_TILES,
     SHADOW_RADIUS,
 )
-from minestudio_nb.simulator.raymarch import (
-    BORROWING,
-    ENV_FAR,
-    ENV_LAMPS,
-    ENV_LIGHT,
-    ONE,
-    VIEW_FORWARD,
-    VIEW_TAN_H,
-    VIEW_TAN_V,
-    VIEW_X,
-    VIEW_Y,
-    VIEW_Z,
-    ZERO,
-    F,
-    cover_light,
-)
+from minestudio_nb.simulator.raymarch import VIEW_FORWARD, VIEW_TAN_H, VIEW_TAN_V, VIEW_X, VIEW_Y, VIEW_Z, cover_light
+from minestudio_nb.simulator.sky import ENV_FAR, ENV_LAMPS, ENV_LIGHT
 from minestudio_nb.simulator.state import (
     A_PITCH,
     A_STATE,
@@ -76,6 +62,7 @@ from minestudio_nb.simulator.state import (
     M_Z,
 )
 from minestudio_nb.simulator.textures import tile
+from minestudio_nb.simulator.walk import BORROWING, ONE, ZERO, F
 
 _FAST: Final = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
 _KINDS: Final = len(MODEL_START) - 1

@@ -23,8 +23,8 @@ from minestudio_nb.simulator.boxes import (
     draw_sprite,
     sprite_tile,
 )
-from minestudio_nb.simulator.raymarch import FAR_AWAY, F
 from minestudio_nb.simulator.textures import item_tile, tile
+from minestudio_nb.simulator.walk import FAR_AWAY, F
 
 _FAST: Final = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
 _SKIN: Final = tile("arm")

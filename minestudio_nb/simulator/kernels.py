@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from minestudio_nb.simulator import figures, hand, hud, lamplight, raymarch, render, terrain
+from minestudio_nb.simulator import figures, hand, hud, lamplight, raymarch, render, sky, terrain
 from minestudio_nb.simulator.actions import TICK_FIELDS
 from minestudio_nb.simulator.compile_cache import register
 from minestudio_nb.simulator.engine import VoxelEngine
@@ -35,7 +35,7 @@ def _draw_world() -> None:
     world = _world()
     view = np.zeros(raymarch.VIEW_FIELDS, np.float32)
     raymarch.set_view(0.0, 5.0, 0.0, 0.0, 0.0, render.TAN_V, render.TAN_H, view)
-    env = np.ones(raymarch.ENV_FIELDS, np.float32)
+    env = np.ones(sky.ENV_FIELDS, np.float32)
     aim = np.zeros(raymarch.AIM_FIELDS, np.int64)
     out = np.empty((_FRAME, _FRAME, 3), np.uint8)
     glow, depth = lamplight.new_workspace()[0], np.empty((_FRAME, _FRAME), np.float32)
@@ -44,7 +44,7 @@ def _draw_world() -> None:
 
 def _draw_mobs() -> None:
     view = np.ones(raymarch.VIEW_FIELDS, np.float32)
-    env = np.ones(raymarch.ENV_FIELDS, np.float32)
+    env = np.ones(sky.ENV_FIELDS, np.float32)
     out, depth = np.empty((_FRAME, _FRAME, 3), np.uint8), np.zeros((_FRAME, _FRAME), np.float32)
     world = _world()
     glow, _queue = lamplight.new_workspace()

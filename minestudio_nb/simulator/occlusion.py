@@ -14,11 +14,6 @@ from numba import njit, uint64
 
 from minestudio_nb.simulator import blocks as table
 from minestudio_nb.simulator.raymarch import (
-    BORROWING,
-    HIT_SIDE_X,
-    HIT_SIDE_Z,
-    HIT_TOP,
-    ONE,
     VIEW_FORWARD,
     VIEW_RIGHT,
     VIEW_TAN_H,
@@ -27,8 +22,8 @@ from minestudio_nb.simulator.raymarch import (
     VIEW_X,
     VIEW_Y,
     VIEW_Z,
-    F,
 )
+from minestudio_nb.simulator.walk import BORROWING, HIT_SIDE_X, HIT_SIDE_Z, HIT_TOP, ONE, F
 
 _OPAQUE: Final = table.OPAQUE
 _FARTHEST: Final = F(24.0)

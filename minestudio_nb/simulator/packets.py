@@ -2,7 +2,7 @@
 
 In most pixels that slab (see ``clearance``) holds what the pixel shows: a face of a whole, opaque block. These loops
 find it, its texel and its light without a branch, so that the compiler turns them into vector instructions; what is not
-of that kind is left to the walk in ``raymarch``. Loads from tables that depend on data stand in loops of their own.
+of that kind is left to ``walk``. Loads from tables that depend on data stand in loops of their own.
 
 All rays of a piece go along the same larger axis in the same direction, its *major* axis; positions and distances are
 measured along it. Intermediate results lie in ``floats`` and ``cells``, one run of ``PIECE`` entries for each name.
@@ -84,7 +84,7 @@ KIND_MET: Final = 2
 PLAIN_BLOCK: Final = 1
 PLAIN_GLOWING: Final = 2
 
-# Faces, as in ``raymarch`` and in the order of FACES.
+# Faces, as in ``walk`` and in the order of FACES.
 _SIDE_X: Final = 0
 _TOP: Final = 1
 _SIDE_Z: Final = 2
@@ -221,7 +221,7 @@ def enter(p, count, bound, far, floats, cells):
 
 
 @njit(**_FAST)
-def load_masks(p, count, masks, cells):
+def load_masks(count, masks, cells):
     """The masks of the columns."""
     for i in range(count):
         cells[NEAR_MASK + i] = np.int64(masks[uint64(cells[NEAR + i])])
@@ -276,7 +276,7 @@ def meet(p, count, floats, cells):
 
 
 @njit(**_FAST)
-def load_blocks(p, count, blocks, world_height, palette, plain, cells):
+def load_blocks(count, blocks, world_height, palette, plain, cells):
     """The tiles of the faces that were met, and whether their blocks are plain (``plain``: uint8[256])."""
     for i in range(count):
         height = min(cells[HEIGHT + i], world_height - 1)
@@ -314,7 +314,7 @@ def find_texels(p, count, pixel, floats, cells):
 
 
 @njit(**_FAST)
-def load_texels(p, count, tops, aim_column, aim_y, cells):
+def load_texels(count, tops, aim_column, aim_y, cells):
     """The texels, and the heights under which it is dark. Sorts out what is left to do.
 
     Returns:
@@ -347,7 +347,7 @@ def walk_all(p, floats, cells):
 
 
 @njit(**_FAST)
-def move_on(p, hard, floats, cells, later_floats, later_cells):
+def move_on(hard, floats, cells, later_floats, later_cells):
     """Copy the rays listed in HARD that met nothing in their slab to the front of other arrays, and skip that slab.
 
     Returns:
@@ -391,7 +391,7 @@ def skip_empty(p, count, masks, floats, cells):
 
 
 @njit(**_FAST)
-def move_back(p, count, hard, empty, floats, cells, later_floats, later_cells):
+def move_back(count, hard, empty, floats, cells, later_floats, later_cells):
     """Bring what became of moved rays back to their pixels.
 
     Returns:

@@ -25,6 +25,12 @@ from minestudio_nb.simulator.raymarch import (
     AIM_FIELDS,
     AIM_OUTLINE,
     AIM_Y,
+    VIEW_FIELDS,
+    cover_light,
+    draw_world,
+    set_view,
+)
+from minestudio_nb.simulator.sky import (
     ENV_CLEAR,
     ENV_CLOUD,
     ENV_DRIFT,
@@ -42,15 +48,10 @@ from minestudio_nb.simulator.raymarch import (
     ENV_SUN_X,
     ENV_SUN_Y,
     ENV_ZENITH,
-    ONE,
-    VIEW_FIELDS,
-    F,
-    cover_light,
-    draw_world,
-    set_view,
 )
 from minestudio_nb.simulator.state import ARROW_FIELDS, ARROW_FREE, FULL_AIR, ITEM_FIELDS
 from minestudio_nb.simulator.textures import PALETTE_FACES
+from minestudio_nb.simulator.walk import ONE, F
 from minestudio_nb.simulator.weather import draw_rain
 from minestudio_nb.simulator.world import World
 

@@ -11,21 +11,9 @@ from typing import Final
 import numpy as np
 from numba import njit, uint32
 
-from minestudio_nb.simulator.raymarch import (
-    BORROWING,
-    ENV_LIGHT,
-    INLINE,
-    ONE,
-    TWO,
-    VIEW_FORWARD,
-    VIEW_RIGHT,
-    VIEW_TAN_H,
-    VIEW_TAN_V,
-    VIEW_UP,
-    VIEW_Y,
-    ZERO,
-    F,
-)
+from minestudio_nb.simulator.raymarch import VIEW_FORWARD, VIEW_RIGHT, VIEW_TAN_H, VIEW_TAN_V, VIEW_UP, VIEW_Y
+from minestudio_nb.simulator.sky import ENV_LIGHT
+from minestudio_nb.simulator.walk import BORROWING, INLINE, ONE, TWO, ZERO, F
 
 _FAST: Final = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
 _RADII: Final = np.array([1.4, 2.6, 4.5, 7.5], np.float32)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minestudio_nb.simulator import clearance, lamplight, raymarch, render, terrain
+from minestudio_nb.simulator import clearance, lamplight, raymarch, render, sky, terrain
 from minestudio_nb.simulator import world as w
 from minestudio_nb.simulator.blocks import block_id
 
@@ -24,7 +24,7 @@ def _scattered(share, seed, size=64):
 def _depths(world, eye, size=SIZE):
     """The depth image of a view, and the directions of its rays: float32[h, w], float64[h, w, 3]."""
     width, height = size
-    view, env = np.zeros(raymarch.VIEW_FIELDS, np.float32), np.zeros(raymarch.ENV_FIELDS, np.float32)
+    view, env = np.zeros(raymarch.VIEW_FIELDS, np.float32), np.zeros(sky.ENV_FIELDS, np.float32)
     raymarch.set_view(*eye, render.TAN_V, render.TAN_H, view)
     render._set_env(render.new_scene(), False, env)
     out, depth = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.float32)
@@ -117,7 +117,7 @@ def test_pixels_drawn_together_are_those_drawn_one_by_one(biome, time):
     x, y, z = world.spawn
     renderer, scene = render.Renderer(SIZE), render.new_scene()
     scene[render.SCENE_TIME] = time
-    view, env = np.zeros(raymarch.VIEW_FIELDS, np.float32), np.zeros(raymarch.ENV_FIELDS, np.float32)
+    view, env = np.zeros(raymarch.VIEW_FIELDS, np.float32), np.zeros(sky.ENV_FIELDS, np.float32)
     render._set_env(scene, False, env)
     renderer._glow[:] = 0
     different = []
@@ -125,7 +125,7 @@ def test_pixels_drawn_together_are_those_drawn_one_by_one(biome, time):
         raymarch.set_view(x + 0.5, y + 1.62, z + 0.5, yaw, 10.0, render.TAN_V, render.TAN_H, view)
         frames = []
         for lamps in (0.0, 1.0):
-            env[raymarch.ENV_LAMPS] = lamps
+            env[sky.ENV_LAMPS] = lamps
             out, depth = np.empty((SIZE[1], SIZE[0], 3), np.uint8), np.empty((SIZE[1], SIZE[0]), np.float32)
             aim = np.array([-1, 0, -1, 0])
             raymarch.draw_world(world.blocks, world.masks, world.tops, renderer._glow, view, env, aim, out, depth)
