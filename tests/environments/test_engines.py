@@ -81,9 +81,11 @@ def test_the_guard_ends_the_engine_of_a_killed_owner(own_folder: Path) -> None:
 def test_an_owner_ends_its_engine_and_its_guard(tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
+    before = set(psutil.Process().children())  # of other tests
     engine = subprocess.Popen(["sleep", "300"], start_new_session=True)
     guard = EngineGuard(engine.pid, str(work))
-    children = psutil.Process().children()
+    children = set(psutil.Process().children()) - before
+    assert len(children) == 2
     assert guard.end() == [engine.pid]
     engine.wait()
     assert not session(engine.pid)
