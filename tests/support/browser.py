@@ -130,6 +130,11 @@ class Notebook:
         count: int = self.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.widgets.length")
         return count
 
+    def ready(self, seconds: float = START_SECONDS) -> None:
+        """Until the page, opened or loaded again, has its kernel."""
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached", timeout=seconds * 1000)
+        self.page.wait_for_function(_KERNEL_READY, timeout=seconds * 1000)
+
     def errors(self) -> list[str]:
         """What went wrong in the page; JupyterLab's own complaints about what a test server lacks are left out."""
         return [text for text in self.console if not any(part in text for part in _NOT_OURS)]
@@ -228,13 +233,13 @@ def open_notebook(
             page.on("console", lambda m: opened.console.append(m.text) if m.type == "error" else None)
             page.on("pageerror", lambda error: opened.console.append(f"exception: {error}"))
             page.goto(f"{server.url}/lab/tree/{name}?token={server.token}", wait_until="domcontentloaded")
-            milliseconds = START_SECONDS * 1000
-            page.wait_for_selector("#jupyterlab-splash", state="detached", timeout=milliseconds)
-            page.wait_for_function(_KERNEL_READY, timeout=milliseconds)
+            opened.ready()
             if dark:
                 change = "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
                 page.evaluate(change)
-                page.wait_for_selector("body[data-jp-theme-light='false']", state="attached", timeout=milliseconds)
+                page.wait_for_selector(
+                    "body[data-jp-theme-light='false']", state="attached", timeout=START_SECONDS * 1000
+                )
             yield opened
         finally:
             browser.close()

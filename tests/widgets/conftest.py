@@ -1,12 +1,15 @@
-"""Points like those of a run that learns."""
+"""Points like those of a run that learns, and a JupyterLab that all browser tests share."""
 
 from __future__ import annotations
 
 import math
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from tests.support.browser import Server, lab, needs_browser
 
 
 def make_points(count: int = 60, seed: int = 0) -> list[dict[str, Any]]:
@@ -35,3 +38,11 @@ def make_points(count: int = 60, seed: int = 0) -> list[dict[str, Any]]:
 @pytest.fixture
 def points() -> list[dict[str, Any]]:
     return make_points()
+
+
+@pytest.fixture(scope="package")
+def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all: its start takes half a minute."""
+    needs_browser()
+    with lab(tmp_path_factory.mktemp("lab")) as server:
+        yield server

@@ -17,7 +17,7 @@ import pytest
 
 import minestudio_nb as ms
 from minestudio_nb.simulator import VoxelSim
-from tests.support.browser import Notebook, lab, needs_browser, open_notebook
+from tests.support.browser import Notebook, Server, open_notebook
 
 pytestmark = pytest.mark.browser
 
@@ -43,10 +43,8 @@ SCREENSHOTS = os.environ.get("MSNB_SCREENSHOTS")
 
 
 @pytest.fixture(scope="module")
-def notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
-    needs_browser()
-    root = tmp_path_factory.mktemp("lab")
-    with lab(root) as server, open_notebook(server, CELLS, size=(1100, 1000)) as opened:
+def notebook(lab_server: Server) -> Iterator[Notebook]:
+    with open_notebook(lab_server, CELLS, "play.ipynb", size=(1100, 1000)) as opened:
         opened.run(0)
         yield opened
 

@@ -4,9 +4,12 @@ function render({ model, el }) {
   const root = h("div", { class: "msnb", role: "region", "aria-label": `Live training of ${model.get("session_name")}` });
   el.append(root);
   const store = new Store();
+  root.msnbStore = store; // for tests and the curious
   const panels = [];
-  // Keys that steer a panel must not reach the notebook's own shortcuts.
-  root.addEventListener("keydown", (event) => event.stopPropagation());
+  // Keys that steer a panel must not reach the notebook's own shortcuts; saving and the like must.
+  root.addEventListener("keydown", (event) => {
+    if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
+  });
 
   const link = new Link(model, async (message, buffers) => {
     const changes = store.take(message, buffers);
