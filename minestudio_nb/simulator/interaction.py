@@ -13,7 +13,7 @@ from minestudio_nb.simulator import blocks as table
 from minestudio_nb.simulator.actions import TICK_ATTACK, TICK_DROP, TICK_USE
 from minestudio_nb.simulator.armor import put_on
 from minestudio_nb.simulator.blocks import TOOL_SHEARS
-from minestudio_nb.simulator.bodies import cos_deg, randint, sin_deg, uniform
+from minestudio_nb.simulator.bodies import cos_deg, randint, ray_enters_box, sin_deg, uniform
 from minestudio_nb.simulator.combat import hit_mob
 from minestudio_nb.simulator.inventory import take_one, wear
 from minestudio_nb.simulator.items import drop_from_block, throw_item
@@ -96,27 +96,6 @@ _PLACES_BLOCK: Final = table.PLACES_BLOCK
 
 
 @njit(cache=True, nogil=True)
-def _ray_enters_box(ox, oy, oz, dx, dy, dz, x, y, z, half, height, reach):
-    """The distance at which a ray enters the box x±half, y..y+height, z±half; -1 if not within ``reach``."""
-    near, far = 0.0, reach
-    for axis in range(3):
-        if axis == 0:
-            o, d, low, high = ox, dx, x - half, x + half
-        elif axis == 1:
-            o, d, low, high = oy, dy, y, y + height
-        else:
-            o, d, low, high = oz, dz, z - half, z + half
-        if abs(d) < 1e-9:
-            if o < low or o > high:
-                return -1.0
-            continue
-        a, b = (low - o) / d, (high - o) / d
-        near = max(near, min(a, b))
-        far = min(far, max(a, b))
-    return near if near <= far else -1.0
-
-
-@njit(cache=True, nogil=True)
 def find_target(blocks, player, status, mobs, hit):
     """Set the S_TARGET fields to the block or mob under the cross-hair, whichever is nearer and within reach.
 
@@ -141,7 +120,7 @@ def find_target(blocks, player, status, mobs, hit):
         if kind < 0 or abs(mobs[row, M_X] - x) > 5.0 or abs(mobs[row, M_Z] - z) > 5.0:
             continue
         half, height = MOB_HALF[kind], MOB_HEIGHT[kind]
-        at = _ray_enters_box(x, y, z, dx, dy, dz, mobs[row, M_X], mobs[row, M_Y], mobs[row, M_Z], half, height, nearest)
+        at = ray_enters_box(x, y, z, dx, dy, dz, mobs[row, M_X], mobs[row, M_Y], mobs[row, M_Z], half, height, nearest)
         if at >= 0.0:
             nearest = at
             status[S_TARGET] = TARGET_MOB
