@@ -54,7 +54,9 @@ class EnvConfig(Section):
         (640, 360), "Width and height of frames for people.", unit="pixels", why_not_live=ENVIRONMENTS_ARE_BUILT_WITH_IT
     )
     biome: str | None = setting(
-        None, "Preferred biome to start in. None: any.", why_not_live=ENVIRONMENTS_ARE_BUILT_WITH_IT
+        None,
+        "Preferred biome to start in. None: any; with VoxelSim a forest.",
+        why_not_live=ENVIRONMENTS_ARE_BUILT_WITH_IT,
     )
     inventory: dict[str, Any] = setting({}, "Items at the start, by slot.", why_not_live=ENVIRONMENTS_ARE_BUILT_WITH_IT)
     num_empty_frames: int = setting(
