@@ -62,7 +62,8 @@ def test_rewards_of_several_entries_add_up_and_share_the_count_of_one_identity()
     sim.engine.state.stats[E_PICKUP, item] += 2
     assert sim.step(sim.noop_action())[1] == 101.0
     assert not sim.callbacks[0].batch_ticks, "two pickups may come in one tick"
-    assert RewardsCallback([entry()]).batch_ticks
+    assert not RewardsCallback([entry()]).batch_ticks, "and two kills, by a sweep"
+    assert RewardsCallback([entry(event="mine_block", objects=["oak_log"])]).batch_ticks
 
 
 @pytest.mark.parametrize(

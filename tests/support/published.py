@@ -1,7 +1,7 @@
 """What Minecraft Java Edition 1.16 is published to do, and how to measure the same in VoxelSim.
 
 Each row of ``ROWS`` names one number, the page of the Minecraft Wiki that has it, and a function that measures ours in
-a running world. A test compares them, and ``docs/generate.py`` writes them into ``docs/voxelsim.md``. Published values
+a running world. A test compares them, and ``docs/generate.py`` writes them into ``docs/physics.md``. Published values
 are given as the page has them, so a tolerance covers their rounding.
 """
 

@@ -16,8 +16,8 @@ from minestudio_nb.simulator.info import StepInfo, event_row, object_column
 
 _REWARD_KEYS: Final = ("event", "objects", "reward", "identity", "max_reward_times")
 # Events that happen at most once in a tick, so that their number in a batch is the number of ticks in which they
-# happened.
-_SINGLE_EVENTS: Final = ("mine_block", "kill_entity", "use_item")
+# happened. Kills are not among them: a sweep may kill several.
+_SINGLE_EVENTS: Final = ("mine_block", "use_item")
 
 
 class RewardsCallback(MinecraftCallback):
