@@ -294,7 +294,8 @@ def test_the_next_episodes_are_recorded_with_their_values(mode: str) -> None:
     with started(mode, sink, deliver=deliver) as (worker, _, telemetry):
         worker.collect_round()
         worker.record(6)
-        worker.run()
+        for _ in range(9):  # in rounds, so that no environment is left behind
+            worker.collect_round()
     assert len(recorded) == 6
     for episode, summary in recorded:
         number = int(summary.extras["episode"])
@@ -313,7 +314,8 @@ def test_an_environment_that_records_itself_gives_its_trace(mode: str) -> None:
     sink = ListSink(24)
     with started(mode, sink, env=TracingEnv, deliver=lambda *given: recorded.append(given)) as (worker, _, _telemetry):
         worker.record(3)
-        worker.run()
+        for _ in range(6):  # in rounds, so that no environment is left behind
+            worker.collect_round()
     assert len(recorded) == 3
     for episode, summary in recorded:
         assert episode.trace == [summary.extras["episode"], summary.length]
