@@ -159,7 +159,7 @@ def publish(results: Sequence[Result]) -> None:
     import generate
 
     IMAGES.mkdir(exist_ok=True)
-    for task in TASKS:
+    for task in (*TASKS, "gate"):
         draw_frame(task)
         mine = [result for result in results if result["task"] == task and result["curve"]]
         if mine:

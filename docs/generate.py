@@ -93,8 +93,8 @@ def tasks_page() -> str:
         if name == "results":
             filling = _overview([run for run in runs if "trained" in run])
         elif name == "gate":
-            filling = "".join(
-                f"A random policy returns {run['random']:.1f}, the mean of {run['random_episodes']} episodes.\n"
+            filling = _task(name, []) + "".join(
+                f"\nA random policy returns {run['random']:.1f}, the mean of {run['random_episodes']} episodes.\n"
                 for run in mine
             )
         else:
