@@ -232,7 +232,9 @@ def open_notebook(
             opened = Notebook(page, server.root)
             page.on("console", lambda m: opened.console.append(m.text) if m.type == "error" else None)
             page.on("pageerror", lambda error: opened.console.append(f"exception: {error}"))
-            page.goto(f"{server.url}/lab/tree/{name}?token={server.token}", wait_until="domcontentloaded")
+            # A workspace of its own: another one would bring back the notebooks that were open in it.
+            workspace = f"{server.url}/lab/workspaces/{Path(name).stem}/tree/{name}"
+            page.goto(f"{workspace}?token={server.token}", wait_until="domcontentloaded")
             opened.ready()
             if dark:
                 change = "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
