@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,8 +17,6 @@ from minestudio_nb.errors import MineStudioError, RunError, SessionStateError
 from minestudio_nb.session import OnlineSession
 
 __all__ = ["LiveView"]
-
-_logger = logging.getLogger(__name__)
 
 RECORDED_EPISODES = 4
 

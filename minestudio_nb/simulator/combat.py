@@ -1,7 +1,8 @@
 """Hitting mobs with what is in the hand, as in Minecraft 1.16.
 
-Two things differ on purpose. While the attack key is held on a mob, the player hits it again every ten ticks, where the
-game wants a new click; and a click on a mob that still flashes from the last hit is not spent.
+Three things differ on purpose. While the attack key is held on a mob, the player hits it again every ten ticks, where
+the game wants a new click; a click on a mob that still flashes from the last hit is not spent; and a miss costs
+nothing.
 """
 
 from __future__ import annotations
