@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,37 +25,25 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from minestudio_nb.config import LoadedConfig, Plan, Resources, field_specs, load_config, plan
 from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.fields import nearest_hint
-from minestudio_nb.contracts.telemetry import Event
-from minestudio_nb.contracts.view import Tile
 from minestudio_nb.environments.build import prepare_simulator
-from minestudio_nb.errors import ConfigError, MineStudioError, RunError, SessionStateError, TrainingError
+from minestudio_nb.errors import ConfigError, RunError, TrainingError
 from minestudio_nb.history import History
-from minestudio_nb.results import Goal, SessionStatus, StopReport, shown_path
+from minestudio_nb.reading import ReadableSession
+from minestudio_nb.results import Goal, SessionStatus, StopReport
 from minestudio_nb.runs import RunDirectory, fresh_name
 from minestudio_nb.runtime import make_runtime
-from minestudio_nb.runtime.base import EvaluationResult, Runtime, RuntimeSpec
+from minestudio_nb.runtime.base import EvaluationResult, RuntimeSpec
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from minestudio_nb.widgets.dashboard import Dashboard
 
 __all__ = ["OnlineSession"]
 
-State = Literal["NEW", "CONFIGURED", "ROLLING", "TRAINING", "PAUSED", "FINISHED", "STOPPING", "STOPPED", "FAILED"]
-
 POLL_SECONDS = 0.5
 """How often ``until`` and ``wait`` look at the runtime."""
 
-_PHASE_TO_STATE: Mapping[str, State] = {
-    "training": "TRAINING",
-    "paused": "PAUSED",
-    "finished": "FINISHED",
-    "failed": "FAILED",
-}
 
-
-class OnlineSession:
+class OnlineSession(ReadableSession):
     """One training run.
 
     Args:
@@ -81,21 +68,10 @@ class OnlineSession:
             raise ConfigError(f"runtime must be 'ray' or 'inline', got {runtime!r}")
         if runtime == "inline" and address is not None:
             raise ConfigError(f"runtime='inline' uses no Ray cluster, got address={address!r}; leave one of them out")
-        self.name = name
+        super().__init__(name, runtime, run_root)
         self._address = address
-        self._runtime_name = runtime
-        self.run_root = Path(run_root).resolve()
         self._detached = detached
-        self._lock = threading.RLock()
-        self._state: State = "NEW"
-        self._since = time.time()
-        self._failure = ""
-        self._loaded: LoadedConfig | None = None
-        self._runtime: Runtime | None = None
-        self._history = History()
         self._stop_report: StopReport | None = None
-        self.evaluations: dict[str, EvaluationResult] = {}
-        """Results of :meth:`evaluate` by label; :meth:`report` shows ``"before"`` and ``"after"``."""
 
     # From NEW to TRAINING.
 
@@ -127,10 +103,10 @@ class OnlineSession:
         resources = Resources.detect() if self._address is None else None  # a cluster is asked when it is there
         loaded = load_config(source, edits, simulator=simulator, policy=policy, resources=resources)
         with self._lock:
-            if self._state in ("STOPPED", "FAILED"):
+            if self.state in ("STOPPED", "FAILED"):
                 self._forget_run()
             self._loaded = loaded
-            self._set_state("CONFIGURED")
+            self._states.set("CONFIGURED")
         return plan(loaded.config, resources, env=loaded.env, policy=loaded.policy, elsewhere=self._address is not None)
 
     def start_rollout(self, timeout: float | None = None) -> SessionStatus:
@@ -146,7 +122,7 @@ class OnlineSession:
             EnvStartError: an environment could not be started; nothing is left running.
         """
         self._require("start_rollout", "CONFIGURED")
-        loaded = self._config()
+        loaded = self.config
         if self.name is None:
             self.name = fresh_name(self.run_root, loaded.name)
         self._refuse_used_name(loaded)
@@ -164,17 +140,17 @@ class OnlineSession:
             prepare_simulator(loaded.env)
             runtime.start_rollout(seconds)
         except BaseException as error:
-            self._fail(f"{type(error).__name__}: {error}")
+            self._states.fail(f"{type(error).__name__}: {error}")
             runtime.stop(30.0)
             raise
-        self._set_state("ROLLING")
+        self._states.set("ROLLING")
         return self.status()
 
     def start_trainer(self) -> SessionStatus:
         """Starts training in the background and returns at once."""
         self._require("start_trainer", "ROLLING")
         self._live().start_trainer()
-        self._set_state("TRAINING")
+        self._states.set("TRAINING")
         return self.status()
 
     # While it runs.
@@ -186,7 +162,7 @@ class OnlineSession:
             ConfigError: the key is unknown or not live, or the value is of the wrong type or out of range.
         """
         self._require("set", "ROLLING", "TRAINING", "PAUSED")
-        checked = self._config().config.with_value(key, value)
+        checked = self.config.config.with_value(key, value)
         self._require_live(key)
         edit = self._live().edit(key, checked.get(key))
         self._refresh()
@@ -201,10 +177,6 @@ class OnlineSession:
                 f"{key} cannot change while a session runs. {spec.why_not_live} "
                 f"Live keys: {', '.join(self.live_keys())}."
             )
-
-    def live_keys(self) -> list[str]:
-        """The dotted keys that :meth:`set` accepts."""
-        return sorted(key for key, spec in field_specs().items() if spec.live)
 
     def pause(self) -> None:
         """Stops rollout and training at the next border; environments' deadlines are suspended."""
@@ -251,88 +223,7 @@ class OnlineSession:
             self.evaluations[label] = result
         return result
 
-    def frames(self) -> Mapping[str, Any]:
-        """The newest frame of each environment: ``"worker/env"`` -> uint8 ``(H, W, 3)``; at first it may be empty."""
-        return {name: tile.frame for name, tile in self.tiles().items() if tile.frame is not None}
-
-    def tiles(self) -> Mapping[str, Tile]:
-        """How each environment stands, by ``"worker/env"``: newest frame, step, return so far, value and action."""
-        self._require("tiles", "ROLLING", "TRAINING", "PAUSED", "FINISHED")
-        return self._live().tiles()
-
-    # Looking.
-
-    @property
-    def state(self) -> State:
-        """The state of the session, as of the last look at the runtime."""
-        return self._state
-
-    @property
-    def run_directory(self) -> Path:
-        """``<run_root>/<name>``."""
-        if self.name is None:
-            raise SessionStateError(f"a run directory exists after start_rollout(); the session is {self._state}")
-        return self.run_root / self.name
-
-    def status(self) -> SessionStatus:
-        """What holds now; asks the runtime."""
-        self._refresh()
-        return self._cached_status()
-
-    def metrics(self) -> pd.DataFrame:
-        """One row per iteration; columns ``iteration, time, env_steps`` and one per metric."""
-        self._refresh()
-        return self._history.metrics_frame()
-
-    def tasks(self) -> pd.DataFrame:
-        """One row per task: means and deviations over its latest episodes (``episode_statistics_config.window``)."""
-        self._refresh()
-        return self._history.tasks_frame()
-
-    def episodes(self) -> pd.DataFrame:
-        """One row per finished training episode."""
-        self._refresh()
-        return self._history.episodes_frame()
-
-    def events(self) -> pd.DataFrame:
-        """One row per event: faults with their causes, edits, checkpoints, changes of state."""
-        self._refresh()
-        return self._history.events_frame()
-
-    def edits(self) -> Sequence[Edit]:
-        """All live edits, each with what became of it."""
-        self._refresh()
-        return self._history.edits
-
-    @property
-    def points(self) -> Sequence[Mapping[str, Any]]:
-        """The points of the curves as of the last look: ``{iteration, time, env_steps, values}``."""
-        return tuple(self._history.points)
-
-    @property
-    def event_list(self) -> Sequence[Event]:
-        """The events as of the last look."""
-        return tuple(self._history.events)
-
-    @property
-    def episode_list(self) -> Sequence[Mapping[str, Any]]:
-        """The finished training episodes as of the last look."""
-        return tuple(self._history.episodes)
-
-    @property
-    def edit_list(self) -> Sequence[Edit]:
-        """All live edits as of the last look."""
-        return self._history.edits
-
-    @property
-    def failure(self) -> str:
-        """Why the session failed, or an empty text."""
-        return self._failure
-
-    @property
-    def config(self) -> LoadedConfig:
-        """The configuration that was loaded."""
-        return self._config()
+    # Showing it.
 
     def report(self, path: str | Path | None = None) -> Path:
         """Writes a self-contained ``report.html`` (by default into the run directory) and returns its path."""
@@ -403,17 +294,17 @@ class OnlineSession:
 
     def stop(self, timeout: float = 60.0) -> StopReport:
         """Ends training and rollout, saves a checkpoint, ends every process of the session. Legal in every state."""
-        if self._stop_report is not None and self._state in ("STOPPED", "FAILED"):
+        if self._stop_report is not None and self.state in ("STOPPED", "FAILED"):
             return self._stop_report
-        failed = self._state == "FAILED"
+        failed = self.state == "FAILED"
         began = time.time()
         if self._runtime is not None:
             self._try_refresh()
-            self._set_state("STOPPING")
+            self._states.set("STOPPING")
             self._runtime.stop(timeout)
             self._history.reload(self.run_directory)
         self._stop_report = StopReport.collect(self._cached_status(), self._safe_directory(), time.time() - began)
-        self._set_state("FAILED" if failed else "STOPPED")
+        self._states.set("FAILED" if failed else "STOPPED")
         return self._stop_report
 
     def __enter__(self) -> Self:
@@ -439,7 +330,7 @@ class OnlineSession:
         runtime = attach_runtime(name, session.run_root, address)
         session._runtime = runtime
         session._loaded = runtime.spec.config
-        session._set_state("ROLLING")
+        session._states.set("ROLLING")
         session._refresh()
         return session
 
@@ -450,56 +341,7 @@ class OnlineSession:
 
         return live_sessions(Path(run_root).resolve())
 
-    # Representation: from the last look, never a call to a runtime.
-
-    def __repr__(self) -> str:
-        return str(self._cached_status())
-
-    def _repr_html_(self) -> str:
-        return self._cached_status()._repr_html_()
-
     # Inside.
-
-    def _require(self, call: str, *allowed: State) -> None:
-        if self._state in ("ROLLING", "TRAINING", "PAUSED"):
-            self._refresh()
-        if self._state in allowed:
-            return
-        seconds = time.time() - self._since
-        rule = f"{call}() is legal in state {' or '.join(allowed)}"
-        came = f"the session is {self._state} since {seconds:.0f} s ago"
-        raise SessionStateError(f"{rule}; {came}. {self._what_first(call)}")
-
-    def _what_first(self, call: str) -> str:
-        if self._state == "FAILED":
-            return f"It failed: {self._failure or 'see events()'}. Call stop(), then load_config() to start over."
-        if self._state == "FINISHED":
-            return "Training is over: evaluate(), report() and stop() are left."
-        if self._state in ("STOPPING", "STOPPED"):
-            return "Call load_config(..., resume=...) to go on from its checkpoint."
-        following = {"NEW": "load_config()", "CONFIGURED": "start_rollout()", "ROLLING": "start_trainer()"}
-        if self._state in following and call != following[self._state][:-2]:
-            return f"Call {following[self._state]} first."
-        return "It has been called already."
-
-    def _set_state(self, state: State) -> None:
-        with self._lock:
-            if state != self._state:
-                self._state, self._since = state, time.time()
-
-    def _fail(self, cause: str) -> None:
-        self._failure = cause
-        self._set_state("FAILED")
-
-    def _config(self) -> LoadedConfig:
-        if self._loaded is None:
-            raise SessionStateError("no configuration yet; call load_config() first")
-        return self._loaded
-
-    def _live(self) -> Runtime:
-        if self._runtime is None:
-            raise SessionStateError(f"nothing runs yet, the session is {self._state}; call start_rollout() first")
-        return self._runtime
 
     def _is_detached(self, loaded: LoadedConfig) -> bool:
         if self._runtime_name == "inline":
@@ -512,25 +354,6 @@ class OnlineSession:
         if path.is_dir():
             return path.resolve()
         return RunDirectory.open(self.run_root, str(resume)).checkpoints
-
-    def _refresh(self) -> None:
-        """Takes the runtime's news; moves the state along with its phase."""
-        with self._lock:
-            if self._runtime is None or self._state in ("STOPPED", "STOPPING"):
-                return
-            snapshot = self._runtime.snapshot(self._history.cursor)
-            self._history.absorb(snapshot)
-            if snapshot.phase == "failed":
-                self._fail(str(snapshot.status.get("failure") or "the trainer failed; see events()"))
-            elif snapshot.phase in _PHASE_TO_STATE:
-                self._set_state(_PHASE_TO_STATE[snapshot.phase])
-
-    def _try_refresh(self) -> None:
-        """A last look before the end; a runtime that no longer answers must not keep a session from stopping."""
-        try:
-            self._refresh()
-        except (MineStudioError, TimeoutError, OSError, RuntimeError) as error:
-            self._history.events.append(Event("failure", f"no last look at the runtime: {error}", "warning", "session"))
 
     def _refuse_used_name(self, loaded: LoadedConfig) -> None:
         """A run directory holds one run: it may be begun, or resumed from itself, but not begun twice."""
@@ -547,47 +370,20 @@ class OnlineSession:
 
     def _reached(self, goal: Goal) -> bool:
         self._refresh()
-        if self._state == "FAILED":
-            raise TrainingError(f"training failed: {self._failure}")
+        if self.state == "FAILED":
+            raise TrainingError(f"training failed: {self.failure}")
         self._require("until", "TRAINING", "PAUSED", "FINISHED")
         returns = self._history.return_window if self._history.window_is_full else math.nan
-        done = self._state == "FINISHED" or goal.reached(self._history.status, returns)
+        done = self.state == "FINISHED" or goal.reached(self._history.status, returns)
         if not done and goal.expired():
             raise TimeoutError(f"{goal} not reached within {goal.timeout:.0f} s: {self._cached_status()}")
         return done
 
-    def return_window(self) -> float:
-        """Mean return over the latest episodes (``episode_statistics_config.window``) as of the last look, or NaN."""
-        return self._history.return_window
-
-    def reached_target(self) -> bool:
-        """Whether a whole window of episodes returned ``train_config.target_return`` on average; true without one.
-
-        What ended training stays true, although episodes that finish afterwards move the window on.
-        """
-        target = self._config().config.train_config.target_return
-        if target is None or self._history.status.get("stop_reason") == "target_return":
-            return True
-        return self._history.window_is_full and self._history.return_window >= target
-
-    def _cached_status(self) -> SessionStatus:
-        return SessionStatus(
-            name=self.name or "(unnamed)",
-            state=self._state,
-            since=self._since,
-            runtime=self._runtime_name,
-            values=dict(self._history.status),
-            latest=dict(self._history.points[-1]["values"]) if self._history.points else {},
-            returns=tuple(point["values"].get("episode/return", math.nan) for point in self._history.points),
-            return_window=self.return_window(),
-            failure=self._failure,
-            directory=shown_path(self.run_directory) if self.name else "",
-        )
-
     def _forget_run(self) -> None:
         """Makes room for the next run of this object; the old run's files stay."""
         self.name = None
-        self._runtime, self._stop_report, self._failure = None, None, ""
+        self._runtime, self._stop_report = None, None
+        self._states.failure = ""
         self._history = History()
         self.evaluations = {}
 

@@ -392,7 +392,7 @@ def test_the_repr_never_asks_the_runtime(session):
 
 
 def test_the_html_escapes_what_comes_from_outside(session):
-    session._failure = "<img src=x onerror=alert(1)>"
+    session._states.failure = "<img src=x onerror=alert(1)>"
     assert "<img" not in session._repr_html_()
 
 

@@ -1,0 +1,198 @@
+"""The half of a session that only looks: state, numbers, events, displays. It changes nothing of the run."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minestudio_nb.config import LoadedConfig, field_specs
+from minestudio_nb.contracts.control import Edit
+from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.contracts.view import Tile
+from minestudio_nb.errors import MineStudioError, SessionStateError
+from minestudio_nb.history import History
+from minestudio_nb.results import SessionStatus, shown_path
+from minestudio_nb.runtime.base import EvaluationResult, Runtime
+from minestudio_nb.states import RUNNING, State, States
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ReadableSession"]
+
+
+class ReadableSession:
+    """What can be read of a session; :class:`minestudio_nb.session.OnlineSession` adds what can be done.
+
+    Representations show the last look and never ask a runtime.
+    """
+
+    def __init__(self, name: str | None, runtime: str, run_root: str | Path) -> None:
+        self.name = name
+        self.run_root = Path(run_root).resolve()
+        self._runtime_name = runtime
+        self._lock = threading.RLock()
+        self._states = States()
+        self._loaded: LoadedConfig | None = None
+        self._runtime: Runtime | None = None
+        self._history = History()
+        self.evaluations: dict[str, EvaluationResult] = {}
+        """Results of ``evaluate()`` by label; ``report()`` shows ``"before"`` and ``"after"``."""
+
+    # What holds now.
+
+    @property
+    def state(self) -> State:
+        """The state of the session, as of the last look at the runtime."""
+        return self._states.now
+
+    @property
+    def failure(self) -> str:
+        """Why the session failed, or an empty text."""
+        return self._states.failure
+
+    @property
+    def run_directory(self) -> Path:
+        """``<run_root>/<name>``."""
+        if self.name is None:
+            raise SessionStateError(f"a run directory exists after start_rollout(); the session is {self.state}")
+        return self.run_root / self.name
+
+    @property
+    def config(self) -> LoadedConfig:
+        """The configuration that was loaded."""
+        if self._loaded is None:
+            raise SessionStateError("no configuration yet; call load_config() first")
+        return self._loaded
+
+    def live_keys(self) -> list[str]:
+        """The dotted keys that ``set()`` accepts."""
+        return sorted(key for key, spec in field_specs().items() if spec.live)
+
+    def status(self) -> SessionStatus:
+        """What holds now; asks the runtime."""
+        self._refresh()
+        return self._cached_status()
+
+    def frames(self) -> Mapping[str, Any]:
+        """The newest frame of each environment: ``"worker/env"`` -> uint8 ``(H, W, 3)``; at first it may be empty."""
+        return {name: tile.frame for name, tile in self.tiles().items() if tile.frame is not None}
+
+    def tiles(self) -> Mapping[str, Tile]:
+        """How each environment stands, by ``"worker/env"``: newest frame, step, return so far, value and action."""
+        self._require("tiles", *RUNNING, "FINISHED")
+        return self._live().tiles()
+
+    # What happened so far.
+
+    def metrics(self) -> pd.DataFrame:
+        """One row per iteration; columns ``iteration, time, env_steps`` and one per metric."""
+        self._refresh()
+        return self._history.metrics_frame()
+
+    def tasks(self) -> pd.DataFrame:
+        """One row per task: means and deviations over its latest episodes (``episode_statistics_config.window``)."""
+        self._refresh()
+        return self._history.tasks_frame()
+
+    def episodes(self) -> pd.DataFrame:
+        """One row per finished training episode."""
+        self._refresh()
+        return self._history.episodes_frame()
+
+    def events(self) -> pd.DataFrame:
+        """One row per event: faults with their causes, edits, checkpoints, changes of state."""
+        self._refresh()
+        return self._history.events_frame()
+
+    def edits(self) -> Sequence[Edit]:
+        """All live edits, each with what became of it."""
+        self._refresh()
+        return self._history.edits
+
+    @property
+    def points(self) -> Sequence[Mapping[str, Any]]:
+        """The points of the curves as of the last look: ``{iteration, time, env_steps, values}``."""
+        return tuple(self._history.points)
+
+    @property
+    def event_list(self) -> Sequence[Event]:
+        """The events as of the last look."""
+        return tuple(self._history.events)
+
+    @property
+    def episode_list(self) -> Sequence[Mapping[str, Any]]:
+        """The finished training episodes as of the last look."""
+        return tuple(self._history.episodes)
+
+    @property
+    def edit_list(self) -> Sequence[Edit]:
+        """All live edits as of the last look."""
+        return self._history.edits
+
+    def return_window(self) -> float:
+        """Mean return over the latest episodes (``episode_statistics_config.window``) as of the last look, or NaN."""
+        return self._history.return_window
+
+    def reached_target(self) -> bool:
+        """Whether a whole window of episodes returned ``train_config.target_return`` on average; true without one.
+
+        What ended training stays true, although episodes that finish afterwards move the window on.
+        """
+        target = self.config.config.train_config.target_return
+        if target is None or self._history.status.get("stop_reason") == "target_return":
+            return True
+        return self._history.window_is_full and self._history.return_window >= target
+
+    # Representation.
+
+    def __repr__(self) -> str:
+        return str(self._cached_status())
+
+    def _repr_html_(self) -> str:
+        return self._cached_status()._repr_html_()
+
+    # Inside.
+
+    def _require(self, call: str, *allowed: State) -> None:
+        if self.state in RUNNING:
+            self._refresh()
+        self._states.require(call, *allowed)
+
+    def _live(self) -> Runtime:
+        if self._runtime is None:
+            raise SessionStateError(f"nothing runs yet, the session is {self.state}; call start_rollout() first")
+        return self._runtime
+
+    def _refresh(self) -> None:
+        """Takes the runtime's news; moves the state along with its phase."""
+        with self._lock:
+            if self._runtime is None or self.state in ("STOPPED", "STOPPING"):
+                return
+            snapshot = self._runtime.snapshot(self._history.cursor)
+            self._history.absorb(snapshot)
+            self._states.follow(snapshot.phase, str(snapshot.status.get("failure") or ""))
+
+    def _try_refresh(self) -> None:
+        """A last look before the end; a runtime that no longer answers must not keep a session from stopping."""
+        try:
+            self._refresh()
+        except (MineStudioError, TimeoutError, OSError, RuntimeError) as error:
+            self._history.events.append(Event("failure", f"no last look at the runtime: {error}", "warning", "session"))
+
+    def _cached_status(self) -> SessionStatus:
+        return SessionStatus(
+            name=self.name or "(unnamed)",
+            state=self.state,
+            since=self._states.since,
+            runtime=self._runtime_name,
+            values=dict(self._history.status),
+            latest=dict(self._history.points[-1]["values"]) if self._history.points else {},
+            returns=tuple(point["values"].get("episode/return", math.nan) for point in self._history.points),
+            return_window=self.return_window(),
+            failure=self.failure,
+            directory=shown_path(self.run_directory) if self.name else "",
+        )
