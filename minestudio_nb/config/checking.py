@@ -187,6 +187,10 @@ def _intervals(config: OnlineConfig) -> Iterator[Problem]:
     if train.vf_warmup >= train.num_iterations:
         text = f"the policy is never trained: {train.vf_warmup} of {train.num_iterations} iterations are warm-up"
         yield Problem("train_config.vf_warmup", text, "Use fewer.", "warning")
+    skip, target = train.kl_skip, train.target_kl
+    if skip is not None and target is not None and skip <= target:
+        text = f"an iteration is undone above kl_skip = {skip:g}, so it never ends early above {target:g}"
+        yield Problem("train_config.target_kl", text, "Use several times less than kl_skip.")
 
 
 def _devices(config: OnlineConfig) -> Iterator[Problem]:

@@ -103,7 +103,7 @@ class TrainConfig(Section):
         False, "Lower the learning rate linearly to 0 at num_iterations.", why_not_live=READ_AT_THE_START
     )
     weight_decay: float = setting(0.0, "Decoupled weight decay of AdamW.", ge=0, le=1, live=True, scale="log")
-    adam_eps: float = setting(1e-8, "Epsilon of AdamW.", gt=0, le=1, why_not_live=READ_AT_THE_START, scale="log")
+    adam_eps: float = setting(1e-5, "Epsilon of AdamW.", gt=0, le=1, why_not_live=READ_AT_THE_START, scale="log")
     max_grad_norm: float = setting(0.5, "Gradients are scaled down to this global norm.", gt=0, live=True, scale="log")
 
     # Returns and losses.
@@ -111,8 +111,18 @@ class TrainConfig(Section):
     gae_lambda: float = setting(
         0.95, "Bias against variance of advantages: 0 one step, 1 whole return.", ge=0, le=1, live=True
     )
+    objective: str = setting(
+        "decoupled",
+        "decoupled: ratio and clipping refer to the weights at the iteration's start, stale samples are weighted; "
+        "plain: they refer to the policy that acted, as in PPO without care for stale data.",
+        choices=("decoupled", "plain"),
+        why_not_live=LOSS_IS_BUILT_WITH_IT,
+    )
     ppo_clip: float = setting(
         0.2, "How far the probability ratio may leave 1 before its gradient stops.", gt=0, le=10, live=True
+    )
+    anneal_clip_linearly: bool = setting(
+        False, "Lower ppo_clip linearly to 0 at num_iterations.", why_not_live=READ_AT_THE_START
     )
     clip_vloss: bool = setting(
         False, "Clip the value's change per iteration as the policy's.", why_not_live=LOSS_IS_BUILT_WITH_IT
@@ -164,6 +174,14 @@ class TrainConfig(Section):
         "Upper bound of the weight p_proximal / p_behaviour on samples of an older policy version.",
         ge=1,
         why_not_live=LOSS_IS_BUILT_WITH_IT,
+    )
+    target_kl: float | None = setting(
+        None,
+        "End an iteration's passes when its KL from the iteration's start exceeds this; the steps made so far stay. "
+        "None: make all passes.",
+        unit="nats",
+        gt=0,
+        live=True,
     )
     kl_skip: float | None = setting(
         None,

@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -65,7 +65,10 @@ class _Tally:
     skipped: int = 0
     cause: str = ""
     runaway: bool = False
-    """Whether the rest of the iteration was given up."""
+    """Whether the rest of the iteration was given up, and what was done of it undone."""
+    enough: bool = False
+    """Whether the policy moved as far as ``target_kl`` lets it in one iteration."""
+    steps: int = 0
 
 
 @register_trainer
@@ -233,10 +236,13 @@ class PPOTrainer(BaseTrainer):
 
         Those that the workers stored are the same where the very same weights acted in the same arithmetic. Version 0
         is excepted: workers may have begun with the policy as built, before the trainer prepared its value head.
+        The plain objective takes what the workers stored in any case.
         """
         evaluator, version = self._evaluator(self.policy), self.progress.version
+        plain = self.config.train_config.objective == "plain"
         if not self.policy.is_recurrent:
-            if version > 0 and self._workers_compute_alike() and bool((batch.versions == version).all()):
+            current = version > 0 and self._workers_compute_alike() and bool((batch.versions == version).all())
+            if plain or current:
                 return evaluator.from_behaviour(batch)
             return evaluator.evaluate(batch, [])
         state: State = batch.state
@@ -245,7 +251,11 @@ class PPOTrainer(BaseTrainer):
             previous = self.store.previous(ids)
             chosen = [fragment if again else None for fragment, again in zip(previous, reused, strict=True)]
             state = evaluator.warm_up(chosen, state, recorded=True)
-        return evaluator.evaluate(batch, state)
+        now = evaluator.evaluate(batch, state)
+        if not plain:
+            return now
+        values = torch.cat([batch.values, now.values[:, -1:]], 1)
+        return replace(now, log_probs=batch.log_probs, values=values)
 
     def _workers_compute_alike(self) -> bool:
         rollout = self.config.rollout_config
@@ -275,18 +285,19 @@ class PPOTrainer(BaseTrainer):
         tally, generator = _Tally(), self.seeded()
         for _ in range(self.config.train_config.epochs_per_iteration):
             self._epoch(data, generator, tally)
-            if tally.runaway:
+            if tally.runaway or tally.enough:
                 break
         if not tally.runaway and not all_finite(self.policy):
             tally.runaway, tally.cause = True, "a weight is no longer finite"
         if tally.runaway:
             self._snapshot.restore()
-            tally.skipped = self.config.optimizer_steps_per_iteration
+            tally.skipped, tally.steps = self.config.optimizer_steps_per_iteration, 0
         return tally
 
     def _epoch(self, data: IterationData, generator: torch.Generator, tally: _Tally) -> None:
-        """One pass over the data in optimizer steps; ends early when the policy ran away."""
+        """One pass over the data in optimizer steps; ends early when the policy ran away or moved far enough."""
         train, settings = self.config.train_config, self._settings()
+        self.add_metric("ppo/clip_range", settings.clip)
         order, per_step = self._deal(data, generator)
         # On a CPU a second thread would only take time from the first.
         ahead = train.prefetch_batches if self.device.type != "cpu" else 0
@@ -308,8 +319,12 @@ class PPOTrainer(BaseTrainer):
                     f"the mean KL from the iteration's start is {kl:.3g} nats, above kl_skip = {train.kl_skip:g}"
                 )
                 return
+            elif train.target_kl is not None and kl > train.target_kl:
+                tally.enough = True
+                return
             else:
                 self.optimizer.step()
+                tally.steps += 1
                 self.add_metric("ppo/grad_norm", norm)
                 tally.terms += sums.cpu().double()
                 tally.weight += weight
@@ -364,9 +379,10 @@ class PPOTrainer(BaseTrainer):
     def _settings(self) -> LossSettings:
         train = self.config.train_config
         warming_up = self.progress.iteration < train.vf_warmup
+        clip = train.ppo_clip * (self._share_left() if train.anneal_clip_linearly else 1.0)
         return LossSettings(
-            clip=train.ppo_clip,
-            value_clip=train.ppo_clip if train.clip_vloss else None,
+            clip=clip,
+            value_clip=clip if train.clip_vloss else None,
             policy_coef=0.0 if warming_up else train.ppo_policy_coef,
             value_coef=train.ppo_vf_coef,
             entropy_coef=0.0 if warming_up else train.entropy_bonus_coef,
@@ -376,10 +392,14 @@ class PPOTrainer(BaseTrainer):
 
     def _set_learning_rate(self) -> None:
         train = self.config.train_config
-        left = max(0.0, 1.0 - self.progress.iteration / train.num_iterations) if train.anneal_lr_linearly else 1.0
+        learning_rate = train.learning_rate * (self._share_left() if train.anneal_lr_linearly else 1.0)
         for group in self.optimizer.param_groups:
-            group["lr"] = train.learning_rate * left
-        self.add_metric("ppo/learning_rate", train.learning_rate * left)
+            group["lr"] = learning_rate
+        self.add_metric("ppo/learning_rate", learning_rate)
+
+    def _share_left(self) -> float:
+        """What is left of ``num_iterations``: 1 at the first iteration, falling linearly to 0."""
+        return max(0.0, 1.0 - self.progress.iteration / self.config.train_config.num_iterations)
 
     def _precision(self) -> AbstractContextManager[Any]:
         if self.config.train_config.use_amp:
@@ -417,14 +437,16 @@ class PPOTrainer(BaseTrainer):
         stats, count = sums[9:13], max(float(sums[9]), 1e-9)
         self.add_metric("ppo/advantage_std", float(mean_and_std(sums[:3])[1]))
         self.add_metric("ppo/explained_variance", explained_variance(sums[3:6], sums[6:9]))
-        self.add_metric("ppo/importance_weight", float(stats[1]) / count, count)
-        self.add_metric("ppo/importance_clamped_fraction", float(stats[3]) / count, count)
-        self.add_metric("ppo/effective_sample_size", effective_sample_size(stats), count)
+        if self.config.train_config.objective == "decoupled":  # else nobody weighs anything
+            self.add_metric("ppo/importance_weight", float(stats[1]) / count, count)
+            self.add_metric("ppo/importance_clamped_fraction", float(stats[3]) / count, count)
+            self.add_metric("ppo/effective_sample_size", effective_sample_size(stats), count)
         self.add_metric("rollout/staleness", float(sums[13]) / count, count)
 
     def _report_update(self, tally: _Tally) -> None:
         self.progress.samples += round(tally.weight)
         self.add_metric("ppo/updates_skipped", tally.skipped)
+        self.add_metric("ppo/optimizer_steps", tally.steps)
         if tally.weight:
             for name, value in zip(TERMS, (tally.terms / tally.weight).tolist(), strict=True):
                 if name != "kl_reference_nats" or self.reference_policy is not None:

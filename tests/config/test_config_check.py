@@ -143,6 +143,12 @@ def test_everything_comes_at_once_errors_first() -> None:
             "the policy is never trained",
             "warning",
         ),
+        (
+            {"train_config.kl_skip": 0.1, "train_config.target_kl": 0.2},
+            "train_config.target_kl",
+            "an iteration is undone above kl_skip = 0.1, so it never ends early above 0.2",
+            "error",
+        ),
         ({"train_config.device": "gpu"}, "train_config.device", "'gpu' came", "error"),
         ({"env_config.obs_size": [0, 64]}, "env_config.obs_size", "1 to 4096 pixels, [0, 64] came", "error"),
         ({"env_config.simulator": "gymnasium"}, "env_config.id", "needs a registered id", "error"),

@@ -14,6 +14,7 @@ from minestudio_nb.learning import gae
 from minestudio_nb.policies import build_policy
 from minestudio_nb.trainer import CheckpointStore
 from tests.support.fragments import VECTOR_SPEC, FeedStore, make_fragment
+from tests.support.recurrent import ActedStore, make_policy
 from tests.support.training import SMALL, Bench, same_weights, small_config
 
 ONE_STEP = {"num_iterations": 1, "gradient_accumulation": 4}
@@ -79,6 +80,27 @@ def test_ppo_clip_bounds_the_ratio() -> None:
     assert tight.telemetry.points[2]["ppo/clip_fraction"] > 0.5
     assert wide.telemetry.points[2]["ppo/clip_fraction"] == 0.0
     assert tight.telemetry.points[2]["ppo/approx_kl_nats"] < wide.telemetry.points[2]["ppo/approx_kl_nats"]
+
+
+def test_the_clip_range_is_annealed_when_asked_for() -> None:
+    points = trained(num_iterations=4, anneal_clip_linearly=True, ppo_clip=0.4).telemetry.points
+    assert [points[k]["ppo/clip_range"] for k in (1, 2, 3, 4)] == pytest.approx([0.4, 0.3, 0.2, 0.1])
+    # The range is also what holds: at 0.001 of it nearly every ratio is outside.
+    late = trained(num_iterations=1000, max_env_steps=128, anneal_clip_linearly=True, ppo_clip=0.4)
+    assert late.telemetry.points[2]["ppo/clip_range"] == pytest.approx(0.4 * 0.999)
+    assert [trained().telemetry.points[k]["ppo/clip_range"] for k in (1, 2)] == [0.2, 0.2]
+
+
+def test_target_kl_ends_an_iteration_early_and_keeps_what_was_done() -> None:
+    many = {"num_iterations": 1, "epochs_per_iteration": 20, "learning_rate": 0.02}
+    free, held = trained(**many), trained(**many, target_kl=0.01)
+    assert free.telemetry.points[1]["ppo/optimizer_steps"] == 40
+    steps = held.telemetry.points[1]["ppo/optimizer_steps"]
+    assert 1 <= steps < 20
+    assert held.telemetry.points[1]["ppo/approx_kl_nats"] <= 0.01, "no step was made from beyond it"
+    assert change(held, "actor") > 0.0 and held.telemetry.points[1]["ppo/updates_skipped"] == 0
+    assert held.trainer.progress.samples == steps * 32
+    assert next(iter(held.trainer.optimizer.state.values()))["step"] == steps
 
 
 def test_value_clipping_holds_the_value_back() -> None:
@@ -192,6 +214,41 @@ def test_importance_weights_of_stale_data() -> None:
         assert point["ppo/importance_clamped_fraction"] == pytest.approx(clamped, abs=0.12)
         assert point["ppo/effective_sample_size"] < 0.95
         assert point["ppo/importance_weight"] <= clamp
+
+
+def test_the_plain_objective_is_held_against_what_the_workers_stored() -> None:
+    """Without a step made, ratio and value error are those of the policy against the stored numbers themselves."""
+    for plain in (True, False):
+        one = {"num_iterations": 1, "gradient_accumulation": 4, "objective": "plain" if plain else "decoupled"}
+        bench = Bench(small_config(**one), FeedStore(lag=0), biased())
+        bench.run()
+        point = bench.telemetry.points[1]
+        log_ratios = []
+        for number in range(8):  # what acted was uniform over 4 actions
+            fragment = make_fragment(number)
+            obs = torch.from_numpy(fragment.obs["obs"][:8])[None]
+            with torch.no_grad():
+                outputs, _ = biased()({"obs": obs}, [], {})
+            log_probs = biased().pi_head.log_prob(torch.from_numpy(fragment.actions)[None], outputs["pi_logits"])
+            log_ratios.append(log_probs[0] + math.log(4.0))
+        ratio = torch.cat(log_ratios).exp()
+        outside = ((ratio - 1).abs() > 0.2).float().mean().item()
+        assert point["ppo/clip_fraction"] == pytest.approx(outside if plain else 0.0) and outside == 1.0
+        kl = (ratio - 1 - ratio.log()).mean().item()
+        assert point["ppo/approx_kl_nats"] == pytest.approx(kl if plain else 0.0, rel=1e-4, abs=1e-6)
+        assert ("ppo/effective_sample_size" in point) is not plain, "nothing is weighted, so nothing is measured"
+
+
+def test_plain_and_decoupled_are_the_same_where_nothing_is_stale() -> None:
+    """Recurrent, acted by the very policy that learns: memory, values and log-probabilities are those of acting."""
+    weights = []
+    for objective in ("plain", "decoupled"):
+        policy = make_policy()
+        bench = Bench(small_config(num_iterations=2, objective=objective), ActedStore(policy), policy=policy)
+        bench.run()
+        weights.append(bench.weights)
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, rtol=1e-3, atol=1e-4)
 
 
 def test_staleness_is_that_of_the_samples() -> None:
