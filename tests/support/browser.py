@@ -61,7 +61,12 @@ _RUN_CELL = """async (index) => {
   window.jupyterapp.commands.execute('notebook:run-cell').then(
     () => { window.msnbRun = 'done'; }, (error) => { window.msnbRun = 'failed: ' + error; });
 }"""
-_OUTPUTS = "(index) => window.jupyterapp.shell.currentWidget.content.widgets[index].model.outputs.toJSON()"
+_RUN_ALL = """() => {
+  window.msnbRun = 'running';
+  window.jupyterapp.commands.execute('notebook:run-all-cells').then(
+    () => { window.msnbRun = 'done'; }, (error) => { window.msnbRun = 'failed: ' + error; });
+}"""
+_OUTPUTS = "(index) => window.jupyterapp.shell.currentWidget.content.widgets[index].model.outputs?.toJSON() ?? []"
 
 
 def chromium() -> str | None:
@@ -124,6 +129,15 @@ class Notebook:
     def wait(self, condition: str, argument: Any = None, seconds: float = 20.0) -> None:
         """Until a JavaScript function of the argument is true."""
         self.page.wait_for_function(condition, arg=argument, timeout=seconds * 1000)
+
+    def run_all(self, seconds: float) -> list[list[dict[str, Any]]]:
+        """Runs all cells as the menu does, and returns the outputs of each; AssertionError when one raised."""
+        self.page.evaluate(_RUN_ALL)
+        self.page.wait_for_function("() => window.msnbRun !== 'running'", timeout=seconds * 1000)
+        found: list[list[dict[str, Any]]] = [self.page.evaluate(_OUTPUTS, index) for index in range(self.cells())]
+        errors = [output for outputs in found for output in outputs if output["output_type"] == "error"]
+        assert not errors, errors[0]["traceback"]
+        return found
 
     def cells(self) -> int:
         """How many cells the notebook has."""
@@ -209,19 +223,27 @@ def _wait_for_server(url: str, token: str, process: subprocess.Popen[bytes], log
     raise RuntimeError(f"JupyterLab did not start. Its log:\n{log_path.read_text(errors='replace')[-3000:]}")
 
 
+def write_notebook(server: Server, cells: Sequence[str] | Path, name: str) -> None:
+    """A notebook of code cells, or a copy of one, in the server's folder."""
+    if isinstance(cells, Path):
+        shutil.copy(cells, server.root / name)
+        return
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, server.root / name)
+
+
 @contextlib.contextmanager
 def open_notebook(
     server: Server,
-    cells: Sequence[str],
+    cells: Sequence[str] | Path,
     name: str = "test.ipynb",
     *,
     dark: bool = False,
     size: tuple[int, int] = (1200, 900),
 ) -> Iterator[Notebook]:
-    """Writes a notebook of code cells and opens it in a Chromium of its own; its kernel is ready."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, server.root / name)
+    """Writes a notebook of code cells, or copies one, and opens it in a Chromium of its own; its kernel is ready."""
+    write_notebook(server, cells, name)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), headless=True, args=list(_FLAGS))
         try:

@@ -2,67 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.support import live_notebook
 from tests.support.browser import Notebook, Server, open_notebook
+from tests.support.live_notebook import FED, STATE, enough, losses, photograph, python_side
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
-SETUP = """
-import asyncio, json, os, time
-import gymnasium, numpy as np
-import minestudio_nb as ms
-
-class Grey(gymnasium.Env):
-    observation_space = gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)
-    action_space = gymnasium.spaces.Discrete(3)
-    def __init__(self, index):
-        self.fails = index == 0 and os.environ.setdefault("BROKEN_ONCE", "no") == "no"
-    def look(self):
-        time.sleep(0.002)  # a world takes its time
-        return np.full((64, 64, 3), 60 + 10 * self.step_number, np.uint8)
-    def reset(self, *, seed=None, options=None):
-        self.step_number = 0
-        return self.look(), {}
-    def step(self, action):
-        self.step_number += 1
-        if self.fails and self.step_number == 7:
-            os.environ["BROKEN_ONCE"] = "yes"
-            raise RuntimeError("<img src=x onerror='window.hacked = true'> it broke")
-        return self.look(), float(action == 1), self.step_number >= 10, False, {}
-
-session = ms.OnlineSession("live", runtime="inline")
-session.load_config({"env_generator": Grey, "online_dict": {
-    "policy_config": {"name": "cnn", "args": {}},
-    "rollout_config": {"num_rollout_workers": 1, "fragment_length": 8,
-                       "worker_config": {"num_envs": 4, "execution": "in_worker"}},
-    "train_config": {"batch_size_per_gpu": 2, "batches_per_iteration": 2, "num_iterations": 100000,
-                     "learning_rate": 1e-3}}})
-session.start_rollout(); session.start_trainer()
-""".strip()
 CELLS = [
-    SETUP,
-    "dashboard = session.dashboard()\ndashboard",
-    "session.status(); print(json.dumps({'state': session.state, 'running': dashboard.pump.running,"
-    " 'edits': [[e.value, e.status, e.iteration] for e in session.edit_list],"
-    " 'returns': [[p['iteration'], p['values'].get('ppo/value_loss')] for p in session.points]}))",
-    "time.sleep(10)",
-    "await asyncio.sleep(10)",
-    "dashboard.close(); print(session.stop().iterations)",
+    live_notebook.SETUP,
+    live_notebook.SHOW,
+    live_notebook.LOOK,
+    live_notebook.BUSY,
+    live_notebook.AWAIT,
+    "dashboard",
+    live_notebook.STOP,
 ]
-SHOW, LOOK, BUSY, AWAIT, STOP = range(1, 6)
-SCREENSHOTS = os.environ.get("MSNB_SCREENSHOTS")
-"""A folder for pictures of what the test saw, for people."""
-RUNS = "() => window.msnbRun === 'running'"
-STATE = "(state) => document.querySelector('.msnb-state')?.textContent === state"
-BUSY_SECONDS = 8.0
-"""Within this time an order must have been carried out while a cell of ten seconds runs."""
+SHOW, LOOK, BUSY, AWAIT, AGAIN, STOP = range(1, 7)
+BUSY_SECONDS = 40.0
+"""Within this time an order must have been carried out, while a cell runs that would run for 90 s."""
+ANSWERED = "() => /Pausing|Going on/.test(document.querySelector('.msnb-note').textContent)"
+REQUESTED = "() => /edit [0-9]|: requested|applied @/.test(document.querySelector('.msnb-applied').textContent)"
 
 
 @pytest.fixture(scope="module")
@@ -70,27 +34,10 @@ def notebook(lab_server: Server) -> Iterator[Notebook]:
     with open_notebook(lab_server, CELLS, "dashboard.ipynb", size=(1400, 1300)) as opened:
         opened.run(0)
         opened.run(SHOW)
-        opened.wait("() => document.querySelector('.msnb')?.msnbStore.length > 5", seconds=60)
+        opened.wait(FED, 5, seconds=60)
         yield opened
         opened.run(STOP)
-
-
-def python_side(notebook: Notebook) -> dict[str, Any]:
-    side: dict[str, Any] = json.loads(notebook.text(LOOK))
-    return side
-
-
-def photograph(notebook: Notebook, name: str) -> None:
-    if SCREENSHOTS:
-        notebook.page.locator(".msnb").screenshot(path=Path(SCREENSHOTS) / f"{name}.png")
-
-
-def losses(notebook: Notebook) -> list[list[float]]:
-    """Iteration and value loss of the curve in the page."""
-    script = """() => { const { columns } = document.querySelector('.msnb').msnbStore;
-      return columns.iteration.map((k, i) => [k, columns['ppo/value_loss'][i]]); }"""
-    found: list[list[float]] = notebook.page.evaluate(script)
-    return found
+        assert opened.errors() == []
 
 
 def test_what_trains_is_seen(notebook: Notebook) -> None:
@@ -99,7 +46,7 @@ def test_what_trains_is_seen(notebook: Notebook) -> None:
     notebook.wait("() => document.querySelectorAll('.msnb-chart:not([hidden]) canvas').length >= 8")
     notebook.wait("() => /step [0-9]+ · R [0-9]/.test(document.querySelector('.msnb-what').textContent)")
     shown = losses(notebook)
-    known = python_side(notebook)["returns"][: len(shown)]
+    known = python_side(notebook, LOOK)["losses"][: len(shown)]
     assert shown == known
     photograph(notebook, "dashboard_light")
     assert notebook.errors() == []
@@ -115,35 +62,101 @@ def test_pausing_works_while_a_cell_is_busy(notebook: Notebook) -> None:
     notebook.start(BUSY)
     page.get_by_role("button", name="Pause").click()
     notebook.wait(STATE, "paused", BUSY_SECONDS)
-    assert page.evaluate(RUNS), "the order was carried out while the cell ran"
     page.get_by_role("button", name="Resume").click()
     notebook.wait(STATE, "training", BUSY_SECONDS)
-    notebook.finish(BUSY)
+    enough(notebook, BUSY)
 
 
 def test_an_edit_during_an_await_is_applied_and_marked(notebook: Notebook) -> None:
     page = notebook.page
+    assert marked_columns(notebook) == 0
     notebook.start(AWAIT)
     box = page.get_by_role("textbox", name="train_config.learning_rate")
     box.fill("0.0005")
     box.press("Enter")
     applied = "() => /applied @ iteration/.test(document.querySelector('.msnb-applied').textContent)"
     notebook.wait(applied, seconds=BUSY_SECONDS)
-    assert page.evaluate(RUNS)
     slider = page.get_by_role("slider", name="train_config.learning_rate")
     cells = notebook.cells()
     slider.focus()
     slider.press("ArrowRight")  # a range answers to arrows, and the notebook's shortcuts do not
     slider.press("b")
     notebook.wait("() => document.querySelector('.msnb').msnbStore.edits.length >= 2")
-    notebook.finish(AWAIT)
+    enough(notebook, AWAIT)
     assert notebook.cells() == cells
-    value, status, iteration = python_side(notebook)["edits"][0]
+    value, status, iteration = python_side(notebook, LOOK)["edits"][0]
     assert (value, status) == (0.0005, "applied") and iteration > 0
+    assert marked_columns(notebook) > 0
     box.fill("7")
     box.press("Enter")
     notebook.wait("() => /came/.test(document.querySelector('.msnb-applied').textContent)")
     photograph(notebook, "dashboard_edited")
+
+
+def marked_columns(notebook: Notebook) -> int:
+    """How many columns of pixels of the return's chart hold the colour of an edit's sign, #9b5fc0."""
+    script = """() => {
+      const canvas = document.querySelector('.msnb-chart canvas'), { width, height } = canvas;
+      const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+      const found = new Set();
+      for (let at = 0; at < data.length; at += 4)
+        if (data[at + 3] === 255 && Math.abs(data[at] - 155) < 3 && Math.abs(data[at + 1] - 95) < 3
+            && Math.abs(data[at + 2] - 192) < 3) found.add((at / 4) % width);
+      return found.size;
+    }"""
+    count: int = notebook.page.evaluate(script)
+    return count
+
+
+def seconds_until(notebook: Notebook, act: Callable[[], None], condition: str) -> float:
+    """From an action until the page shows what the condition says."""
+    began = time.perf_counter()
+    act()
+    notebook.wait(condition, seconds=BUSY_SECONDS)
+    return time.perf_counter() - began
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("cell", [BUSY, AWAIT], ids=["busy", "await"])
+def test_orders_are_answered_at_once_whatever_the_kernel_does(notebook: Notebook, cell: int) -> None:
+    page = notebook.page
+    clear = "() => { for (const e of document.querySelectorAll('.msnb-note, .msnb-applied')) e.textContent = ''; }"
+    slider = page.get_by_role("slider", name="train_config.learning_rate")
+    notebook.start(cell)
+    page.evaluate(clear)
+    pause = seconds_until(notebook, page.get_by_role("button", name="Pause").click, ANSWERED)
+    page.evaluate(clear)
+    slide = seconds_until(notebook, lambda: slider.press("ArrowLeft"), REQUESTED)
+    page.evaluate(clear)
+    notebook.wait(STATE, "paused", BUSY_SECONDS)
+    resume = seconds_until(notebook, page.get_by_role("button", name="Resume").click, ANSWERED)
+    print(f"answers: Pause {1000 * pause:.0f} ms, slider {1000 * slide:.0f} ms, Resume {1000 * resume:.0f} ms")
+    notebook.wait(STATE, "training", BUSY_SECONDS)
+    enough(notebook, cell)
+
+
+@pytest.mark.full
+def test_two_views_show_the_same(notebook: Notebook) -> None:
+    page = notebook.page
+    notebook.run(AGAIN)
+    notebook.wait("() => document.querySelectorAll('.msnb').length === 2")
+    fed = "(n) => [...document.querySelectorAll('.msnb')].every((view) => view.msnbStore.length > n)"
+    notebook.wait(fed, len(losses(notebook)) + 3, 60)
+    first, second = losses(notebook, 0), losses(notebook, 1)
+    common = min(len(first), len(second))
+    assert first[:common] == second[:common]
+    box = page.get_by_role("textbox", name="train_config.entropy_bonus_coef").nth(1)
+    box.fill("0.02")
+    box.press("Enter")
+    applied = """() => [...document.querySelectorAll('.msnb')].every((view) => view.msnbStore.edits.some(
+      (edit) => edit.key === 'train_config.entropy_bonus_coef' && edit.status === 'applied'))"""
+    notebook.wait(applied, seconds=30)
+    shown = page.get_by_role("textbox", name="train_config.entropy_bonus_coef").nth(0)
+    notebook.wait("(box) => box.value === '0.02'", shown.element_handle())
+    page.evaluate(f"window.jupyterapp.shell.currentWidget.content.activeCellIndex = {AGAIN}")
+    page.evaluate("window.jupyterapp.commands.execute('notebook:clear-cell-output')")
+    notebook.wait("() => document.querySelectorAll('.msnb').length === 1")
+    notebook.wait(FED, len(losses(notebook)) + 3)
 
 
 @pytest.mark.full
@@ -156,18 +169,18 @@ def test_a_reloaded_page_has_every_point_again(notebook: Notebook) -> None:
     notebook.wait("(n) => document.querySelector('.msnb')?.msnbStore.length >= n", len(before), 60)
     after = losses(notebook)
     assert after[: len(before)] == before
-    known = python_side(notebook)["returns"]
+    known = python_side(notebook, LOOK)["losses"]
     assert after == known[: len(after)]
 
 
 @pytest.mark.full
 def test_nothing_is_sent_when_nobody_looks(notebook: Notebook) -> None:
-    assert python_side(notebook)["running"]
+    assert python_side(notebook, LOOK)["running"]
     notebook.page.evaluate(f"window.jupyterapp.shell.currentWidget.content.activeCellIndex = {SHOW}")
     notebook.page.evaluate("window.jupyterapp.commands.execute('notebook:clear-cell-output')")
     notebook.wait("() => !document.querySelector('.msnb')")
     for _ in range(40):
-        if not python_side(notebook)["running"]:
+        if not python_side(notebook, LOOK)["running"]:
             return
         notebook.page.wait_for_timeout(250)
     pytest.fail("the pump runs on")

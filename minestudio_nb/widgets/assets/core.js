@@ -147,42 +147,70 @@ class Store {
   }
 }
 
-/** The link of one view to Python: says hello, acknowledges, carries orders. */
+/** The link of one view to Python: says hello, acknowledges, carries orders, and notices when nobody answers. */
 class Link {
-  constructor(model, onMessage) {
+  /** onMessage(message, buffers) shows what came; onSilence(silent) is told when the kernel falls silent and comes back. */
+  constructor(model, onMessage, onSilence) {
     this.model = model;
     this.onMessage = onMessage;
+    this.onSilence = onSilence;
     this.view = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
     this.orders = new Map();
+    this.ordered = 0;
     this.heardAt = performance.now();
+    this.silent = false;
     this.busy = Promise.resolve();
     this.handler = (message, buffers) => this.receive(message, buffers);
     model.on("msg:custom", this.handler);
+    // The host says so when the kernel restarts; where it does not, silence tells.
+    this.cut = () => this.fallSilent();
+    model.on("comm_live_update", this.cut);
     this.hello();
     // A page that slept, or a kernel that came back, has missed something: ask anew.
     this.timer = setInterval(() => {
-      if (performance.now() - this.heardAt > 5000) this.hello();
-    }, 5000);
+      const seconds = (performance.now() - this.heardAt) / 1000;
+      if (seconds > 12) this.fallSilent();
+      if (seconds > 5) this.hello();
+    }, 3000);
+  }
+
+  /** Whatever happens to the kernel, a page must not fail because of it. */
+  tell(message) {
+    try {
+      this.model.send(message);
+    } catch (error) {
+      this.fallSilent();
+    }
   }
 
   hello() {
-    this.model.send({ k: "hello", view: this.view });
+    this.tell({ k: "hello", view: this.view });
   }
 
   look(wishes) {
-    this.model.send({ k: "look", view: this.view, ...wishes });
+    this.tell({ k: "look", view: this.view, ...wishes });
   }
 
   /** Gives an order; resolves with Python's words, rejects with its reason. */
   order(kind, args = {}) {
-    const id = `${this.view}/${this.orders.size}/${performance.now()}`;
+    this.ordered += 1;
+    const id = `${this.view}/${this.ordered}`;
     const promise = new Promise((resolve, reject) => this.orders.set(id, { resolve, reject }));
-    this.model.send({ k: "order", id, kind, arguments: args });
+    this.tell({ k: "order", id, kind, arguments: args });
     return promise;
+  }
+
+  fallSilent() {
+    if (!this.silent) this.onSilence(true);
+    this.silent = true;
+    for (const { reject } of this.orders.values()) reject(new Error("The kernel does not answer."));
+    this.orders.clear();
   }
 
   receive(message, buffers) {
     this.heardAt = performance.now();
+    if (this.silent) this.onSilence(false);
+    this.silent = false;
     if (message.k === "reply") {
       const waiting = this.orders.get(message.id);
       if (!waiting) return;
@@ -195,12 +223,13 @@ class Link {
     this.busy = this.busy
       .then(() => this.onMessage(message, buffers))
       .catch((error) => console.error("minestudio_nb:", error))
-      .then(() => this.model.send({ k: "ack", view: this.view, seq: message.seq }));
+      .then(() => this.tell({ k: "ack", view: this.view, seq: message.seq }));
   }
 
   close() {
     clearInterval(this.timer);
     this.model.off("msg:custom", this.handler);
-    this.model.send({ k: "bye", view: this.view });
+    this.model.off("comm_live_update", this.cut);
+    this.tell({ k: "bye", view: this.view });
   }
 }

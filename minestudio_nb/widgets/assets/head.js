@@ -44,7 +44,8 @@ definePanel("head", "Session", ({ store, link }) => {
   const stop = h("button", { class: "msnb-danger", onclick: () => ask(true) }, "Stop…");
   const really = h("button", { class: "msnb-danger", onclick: () => { ask(false); act(stop, "stop"); } }, "Stop training");
   const keep = h("button", { onclick: () => ask(false) }, "Go on");
-  const question = h("span", { class: "msnb-question", role: "group", "aria-label": "Stop the session?", hidden: true },
+  const question = h("span", { class: "msnb-question", role: "group", "aria-label": "Stop the session?", hidden: true,
+    onkeydown: (event) => { if (event.key === "Escape") ask(false); } },
     "End training and all its processes? ", really, keep);
   function ask(yes) {
     question.hidden = !yes;

@@ -6,6 +6,7 @@ function render({ model, el }) {
   const store = new Store();
   root.msnbStore = store; // for tests and the curious
   const panels = [];
+  const lost = h("p", { class: "msnb-lost", role: "alert", hidden: true });
   // Keys that steer a panel must not reach the notebook's own shortcuts; saving and the like must.
   root.addEventListener("keydown", (event) => {
     if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
@@ -27,6 +28,11 @@ function render({ model, el }) {
     }
     root.classList.toggle("msnb-dark", isDark(el));
     for (const panel of panels) panel.update(changes);
+  }, (silent) => {
+    lost.hidden = !silent;
+    const name = store.head.name || model.get("session_name");
+    setText(lost, silent ? `The kernel does not answer: it was restarted, has ended, or is very busy. What you see is from before ${clockTime(Date.now() / 1000)}. ` +
+      `After a restart, OnlineSession.attach(${JSON.stringify(name)}).dashboard() shows a session that goes on.` : "");
   });
 
   const context = { store, link, keys: model.get("setting_keys"), root };
@@ -36,6 +42,7 @@ function render({ model, el }) {
     panels.push(panel);
     root.append(h("section", { class: `msnb-panel msnb-${name}`, "aria-label": title }, panel.element));
   }
+  root.querySelector(".msnb-panel")?.prepend(lost);
   root.classList.toggle("msnb-dark", isDark(el));
 
   // What nobody can see is not sent.
