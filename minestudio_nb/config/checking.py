@@ -370,6 +370,9 @@ def _action_space(space: Any) -> Iterator[Problem]:
 
     parts = dict(space.spaces) if isinstance(space, spaces.Dict) else {"action": space}
     for name, part in parts.items():
-        if not isinstance(part, (spaces.Discrete, spaces.MultiDiscrete)):
-            text = f"action {name!r} is {part}; Discrete, MultiDiscrete, or a Dict of these, is supported"
+        is_float_box = isinstance(part, spaces.Box) and part.dtype is not None and part.dtype.kind == "f"
+        if not is_float_box and not isinstance(part, (spaces.Discrete, spaces.MultiDiscrete)):
+            text = (
+                f"action {name!r} is {part}; Discrete, MultiDiscrete, Box of floats, or a Dict of these, is supported"
+            )
             yield Problem("env_config", text, "Wrap the environment so that it takes one of a list of actions.")

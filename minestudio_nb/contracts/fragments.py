@@ -46,17 +46,18 @@ class FragmentMeta:
 class Fragment:
     """``T`` steps of one environment. Arrays are read-only by convention once the fragment is finished.
 
-    Shapes: ``obs[key]`` ``(T + 1, *box.shape)``; ``actions`` int64 ``(T, K)``; ``rewards`` float32 ``(T,)``;
-    ``terminated``, ``truncated`` bool ``(T,)``; ``first`` bool ``(T + 1,)``; ``log_probs``, ``values`` float32 ``(T,)``
-    (of the behaviour policy, in nats and reward units); ``versions`` int64 ``(T,)``; ``final_steps`` int64 ``(F,)`` and
-    ``final_obs[key]`` ``(F, *box.shape)`` for the F truncations inside; ``state`` the policy's recurrent state before
-    ``obs[0]`` as a tuple of arrays without batch dimension, empty for a stateless policy.
+    Shapes: ``obs[key]`` ``(T + 1, *box.shape)``; ``actions`` ``(T, K)`` in the action spec's dtype; ``rewards``
+    float32 ``(T,)``; ``terminated``, ``truncated`` bool ``(T,)``; ``first`` bool ``(T + 1,)``; ``log_probs``,
+    ``values`` float32 ``(T,)`` (of the behaviour policy, in nats and reward units); ``versions`` int64 ``(T,)``;
+    ``final_steps`` int64 ``(F,)`` and ``final_obs[key]`` ``(F, *box.shape)`` for the F truncations inside; ``state``
+    the policy's recurrent state before ``obs[0]`` as a tuple of arrays without batch dimension, empty for a stateless
+    policy.
     """
 
     stream: StreamId
     index: int
     obs: Mapping[str, npt.NDArray[Any]]
-    actions: npt.NDArray[np.int64]
+    actions: npt.NDArray[Any]
     rewards: npt.NDArray[np.float32]
     terminated: npt.NDArray[np.bool_]
     truncated: npt.NDArray[np.bool_]

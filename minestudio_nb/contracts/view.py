@@ -32,7 +32,7 @@ class Tile:
         step: decisions so far in this episode.
         episode_return: undiscounted sum of its rewards so far.
         value: the policy's newest value of it, in units of reward; NaN before the first decision.
-        action: the newest action as components, int64 ``(K,)``; None before the first decision.
+        action: the newest action as components ``(K,)``; None before the first decision.
         task: name under which its episodes are counted.
     """
 
@@ -40,7 +40,7 @@ class Tile:
     step: int = 0
     episode_return: float = 0.0
     value: float = float("nan")
-    action: npt.NDArray[np.int64] | None = None
+    action: npt.NDArray[Any] | None = None
     task: str = "default"
 
 

@@ -42,15 +42,15 @@ _ALIGNMENT = 64
 class EnvArrays:
     """What ``n`` environments show and are told, as arrays over one buffer, which may be shared between processes.
 
-    ``obs[key]`` and ``final_obs[key]`` have shape ``(n, *box.shape)``; ``actions`` int64 ``(n, K)``; ``rewards``
-    float32 ``(n,)``; ``terminated``, ``truncated`` bool ``(n,)``; ``phase`` and ``record`` uint8 ``(n,)``;
-    ``phase_since`` float64 ``(n,)`` in seconds of ``time.monotonic``. An environment writes only its own row, and only
-    between being told to step and its answer.
+    ``obs[key]`` and ``final_obs[key]`` have shape ``(n, *box.shape)``; ``actions`` ``(n, K)`` in the action
+    spec's dtype; ``rewards`` float32 ``(n,)``; ``terminated``, ``truncated`` bool ``(n,)``; ``phase`` and ``record``
+    uint8 ``(n,)``; ``phase_since`` float64 ``(n,)`` in seconds of ``time.monotonic``. An environment writes only its
+    own row, and only between being told to step and its answer.
     """
 
     obs: dict[str, npt.NDArray[Any]]
     final_obs: dict[str, npt.NDArray[Any]]
-    actions: npt.NDArray[np.int64]
+    actions: npt.NDArray[Any]
     rewards: npt.NDArray[np.float32]
     terminated: npt.NDArray[np.bool_]
     truncated: npt.NDArray[np.bool_]
@@ -62,7 +62,7 @@ class EnvArrays:
     def _layout(spec: EnvSpec, n: int) -> tuple[list[tuple[str, tuple[int, ...], str, int]], int]:
         arrays = [(f"obs:{key}", (n, *box.shape), box.dtype) for key, box in spec.obs.items()]
         arrays += [(f"final:{key}", (n, *box.shape), box.dtype) for key, box in spec.obs.items()]
-        arrays += [("actions", (n, spec.action.size), "int64"), ("rewards", (n,), "float32")]
+        arrays += [("actions", (n, spec.action.size), spec.action.dtype), ("rewards", (n,), "float32")]
         arrays += [("terminated", (n,), "bool"), ("truncated", (n,), "bool"), ("phase", (n,), "uint8")]
         arrays += [("record", (n,), "uint8"), ("phase_since", (n,), "float64")]
         placed, offset = [], 0

@@ -15,7 +15,7 @@ __all__ = ["action_spec", "flatten_observation", "obs_spec", "spec_of"]
 
 SUPPORTED = (
     "Supported observations: Box, or (nested) Dict of Box; images are uint8 (height, width, channels), other boxes "
-    "become float32. Supported actions: Discrete, MultiDiscrete, or a Dict of these."
+    "become float32. Supported actions: Discrete, MultiDiscrete, Box of floats, or a Dict of these."
 )
 
 
@@ -37,7 +37,7 @@ def action_spec(space: spaces.Space[Any]) -> ActionSpec:
     """The spec of an action space.
 
     Raises:
-        UnsupportedSpaceError: the space, or one inside it, is neither Discrete nor MultiDiscrete nor a Dict.
+        UnsupportedSpaceError: the space, or one inside it, is neither Discrete nor MultiDiscrete nor Box nor a Dict.
     """
     if isinstance(space, spaces.Dict):
         for name, leaf in space.spaces.items():
@@ -103,4 +103,8 @@ def _action_leaf(space: spaces.Space[Any], name: str) -> ActionLeaf:
             raise UnsupportedSpaceError(f"The action {name!r} is a MultiDiscrete that does not start at 0. {SUPPORTED}")
         sizes = tuple(int(n) for n in space.nvec.reshape(-1))
         return ActionLeaf(name, "multi_discrete", sizes, tuple(int(n) for n in space.shape))
-    raise UnsupportedSpaceError(f"The action {name!r} is a {type(space).__name__}. {SUPPORTED}")
+    if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
+        low, high = (tuple(float(bound) for bound in side.reshape(-1)) for side in (space.low, space.high))
+        shape = tuple(int(n) for n in space.shape)
+        return ActionLeaf(name, "box", shape=shape, low=low, high=high, dtype=np.dtype(space.dtype).name)
+    raise UnsupportedSpaceError(f"The action {name!r} is a {type(space).__name__} of {space.dtype}. {SUPPORTED}")

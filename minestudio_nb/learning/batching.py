@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from minestudio_nb.contracts.fragments import Fragment
@@ -25,7 +25,7 @@ class SampleBatch:
     """
 
     obs: dict[str, Tensor]
-    actions: Int[Tensor, "batch time components"]
+    actions: Shaped[Tensor, "batch time components"]
     rewards: Float[Tensor, "batch time"]
     terminated: Bool[Tensor, "batch time"]
     truncated: Bool[Tensor, "batch time"]

@@ -4,16 +4,18 @@ from minestudio_nb.policies.base import ActOutput, FeedForwardPolicy, MinePolicy
 from minestudio_nb.policies.build import build_policy, policy_names, register_policy
 from minestudio_nb.policies.cnn import CnnPolicy
 from minestudio_nb.policies.device import choose_device, get_compute_device
-from minestudio_nb.policies.heads import CategoricalHead, ValueHead
+from minestudio_nb.policies.heads import ActionHead, CategoricalHead, MixedHead, ValueHead, make_action_head
 from minestudio_nb.policies.mlp import MlpPolicy
 from minestudio_nb.policies.weights import load_package, load_state, load_weights, save_weights, to_package
 
 __all__ = [
     "ActOutput",
+    "ActionHead",
     "CategoricalHead",
     "CnnPolicy",
     "FeedForwardPolicy",
     "MinePolicy",
+    "MixedHead",
     "MlpPolicy",
     "Outputs",
     "State",
@@ -24,6 +26,7 @@ __all__ = [
     "load_package",
     "load_state",
     "load_weights",
+    "make_action_head",
     "policy_names",
     "register_policy",
     "reset_state",

@@ -16,19 +16,19 @@ import torch
 from torch import Tensor, nn
 
 from minestudio_nb.contracts.specs import EnvSpec
-from minestudio_nb.policies.heads import CategoricalHead, ValueHead
+from minestudio_nb.policies.heads import ActionHead, ValueHead, make_action_head
 
 __all__ = ["ActOutput", "FeedForwardPolicy", "InferenceDtype", "MinePolicy", "Outputs", "State", "reset_state"]
 
 State = list[Tensor]
 """Recurrent state: tensors with a leading batch dimension; empty for a stateless policy."""
 Outputs = dict[str, Any]
-"""``{"pi_logits": {component: log-probabilities (B, T, n)}, "vpred": (B, T, 1)}``."""
+"""``{"pi_logits": {component: distribution (B, T, n)}, "vpred": (B, T, 1)}``; see :class:`ActionHead`."""
 InferenceDtype = Literal["float32", "bfloat16"]
 
 
 class ActOutput(NamedTuple):
-    """Actions int64 ``(N, K)``; joint log-probability and value (reward units), float32 ``(N,)``; the new state."""
+    """Actions ``(N, K)`` in the spec's dtype; log-probability and value (reward units) float32 ``(N,)``; state."""
 
     actions: Tensor
     log_probs: Tensor
@@ -51,7 +51,7 @@ class MinePolicy(nn.Module):
     def __init__(self, env_spec: EnvSpec, features: int) -> None:
         super().__init__()
         self.env_spec = env_spec
-        self.pi_head = CategoricalHead(features, env_spec.action)
+        self.pi_head: ActionHead = make_action_head(features, env_spec.action)
         self.value_head = ValueHead(features)
 
     def forward(
@@ -88,12 +88,12 @@ class MinePolicy(nn.Module):
     ) -> ActOutput:
         """One step of ``N`` environments: ``obs`` ``(N, *shape)``, ``first`` bool ``(N,)``."""
         module = self._acting_module()
-        dtype = module.pi_head.linear.weight.dtype
+        dtype = module.value_head.linear.weight.dtype
         inputs = {key: _floats_to(dtype, value.unsqueeze(1)) for key, value in obs.items()}
         outputs, after = module(inputs, [_floats_to(dtype, part) for part in state], {"first": first.unsqueeze(1)})
         new_state = [_floats_to(torch.float32, part) for part in after]
-        flat = torch.cat([outputs["pi_logits"][name][:, 0] for name in self.pi_head.names], -1)
-        actions, log_probs = self.pi_head.sample_logits(flat, generator, deterministic)
+        scores = self.pi_head.join(outputs["pi_logits"])[:, 0]
+        actions, log_probs = self.pi_head.sample_logits(scores, generator, deterministic)
         values = self.value_head.denormalize(outputs["vpred"].float()).flatten()
         return ActOutput(actions, log_probs, values, new_state)
 
@@ -130,38 +130,58 @@ class MinePolicy(nn.Module):
         deterministic: bool = False,
         input_shape: Literal["BT*", "*"] = "BT*",
         generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, State]:
-        """Actions int64 ``(B, T, K)``, or ``(K,)`` for the single observation that ``input_shape="*"`` announces."""
-        device = self.device
-        tensors = {key: torch.as_tensor(value, device=device) for key, value in input.items() if key != "first"}
-        if input_shape == "*":
+    ) -> tuple[Any, State]:
+        """Acts as MineStudio's policies do: actions by leaf of the action space, ``{name: (B, T, width)}``.
+
+        ``input`` may have ``first`` beside the observations, bool ``(B, T)``. A state None is the initial one.
+        With ``input_shape="*"`` there is a single observation, states have no batch dimension, and the action comes as
+        the environment's ``step`` takes it.
+        """
+        single, device = input_shape == "*", self.device
+        tensors = {key: torch.as_tensor(value, device=device) for key, value in input.items()}
+        if single:
             tensors = {key: value[None, None] for key, value in tensors.items()}
+        first = tensors.pop("first", torch.zeros((), dtype=torch.bool, device=device))
         batch, steps = next(iter(tensors.values())).shape[:2]
-        first = torch.as_tensor(input.get("first", False), device=device).expand(batch, steps)
-        state = self.initial_state(batch) if state_in is None else list(state_in)
-        outputs, state = self(tensors, state, {"first": first})
+        state_in = self.initial_state(batch) if state_in is None else [p[None] if single else p for p in state_in]
+        outputs, state = self(tensors, state_in, {"first": first.expand(batch, steps)})
         actions = self.pi_head.sample(outputs["pi_logits"], generator, deterministic)
-        return (actions[0, 0] if input_shape == "*" else actions), state
+        spec = self.env_spec.action
+        if single:
+            return spec.decode(actions[0, 0].cpu().numpy()), [part[0] for part in state]
+        return (spec.split(actions) if spec.is_dict else actions), state
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.pi_head.linear.weight.device
+        return self.value_head.linear.weight.device
 
     @staticmethod
     def merge_state(states: Sequence[Sequence[Tensor]]) -> State:
-        """States of single streams (no batch dimension) as one batched state."""
-        return [torch.stack(list(parts)) for parts in zip(*states, strict=True)]
+        """States of several batches, such as :meth:`split_state` gives, as one."""
+        return [torch.cat(list(parts)) for parts in zip(*states, strict=True)]
 
     @staticmethod
-    def split_state(state: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
-        """A batched state as states of single streams (no batch dimension)."""
-        return list(zip(*(part.unbind(0) for part in state), strict=True))
+    def split_state(state: Sequence[Tensor], split_num: int | None = None) -> list[State]:
+        """A batched state as states of single streams, each with a batch dimension of 1."""
+        count = split_num if split_num is not None else len(state[0]) if state else 0
+        return [[part[row : row + 1] for part in state] for row in range(count)]
+
+    def merge_input(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Observations of single streams, ``(*shape)`` or ``(T, *shape)``, as a batch ``(B, T, *shape)``."""
+        merged: dict[str, Tensor] = {}
+        for key, box in self.env_spec.obs.items():
+            parts = torch.stack([torch.as_tensor(one[key], device=self.device) for one in inputs])
+            merged[key] = parts.unsqueeze(1) if parts.dim() == len(box.shape) + 1 else parts
+        return merged
 
     @staticmethod
-    def merge_input(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Observations of single streams ``(*shape)`` as a batch of one-step sequences ``(B, 1, *shape)``."""
-        return {key: torch.stack([torch.as_tensor(one[key]) for one in inputs]).unsqueeze(1) for key in inputs[0]}
+    def split_action(action: Tensor | Mapping[str, Tensor], split_num: int) -> list[Any]:
+        """A batch of actions as numpy arrays of single streams, in the same form."""
+        if isinstance(action, Tensor):
+            return list(action[:split_num].cpu().numpy())
+        arrays = {name: part.cpu().numpy() for name, part in action.items()}
+        return [{name: part[row] for name, part in arrays.items()} for row in range(split_num)]
 
 
 class FeedForwardPolicy(MinePolicy):

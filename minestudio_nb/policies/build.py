@@ -80,10 +80,10 @@ def _from_config(config: Mapping[str, Any], env_spec: EnvSpec) -> MinePolicy:
 
 
 def _check_actions(env_spec: EnvSpec) -> None:
-    if not env_spec.action.nvec or min(env_spec.action.nvec) < 1:
+    if not env_spec.action.size or min(env_spec.action.parameter_counts) < 1:
         raise UnsupportedSpaceError(
-            f"A policy needs at least one categorical action component, {env_spec.action.nvec} came. "
-            "Supported: Discrete, MultiDiscrete, and Dict of these."
+            f"A policy needs at least one component of actions, {env_spec.action.parameter_counts} came. "
+            "Supported: Discrete, MultiDiscrete, Box of floats, and Dict of these."
         )
 
 
@@ -94,7 +94,7 @@ def _check_outputs(policy: MinePolicy, env_spec: EnvSpec) -> None:
     obs = {key: torch.as_tensor(array, device=device) for key, array in env_spec.obs.zeros(1, 1).items()}
     first = torch.ones(1, 1, dtype=torch.bool, device=device)
     outputs, _ = policy(obs, policy.initial_state(1), {"first": first})
-    wanted = dict(zip(env_spec.action.component_names, env_spec.action.nvec, strict=True))
+    wanted = dict(zip(env_spec.action.component_names, env_spec.action.parameter_counts, strict=True))
     came = {name: part.shape[-1] for name, part in outputs["pi_logits"].items()}
     if came != wanted:
         raise UnsupportedSpaceError(

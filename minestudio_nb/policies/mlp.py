@@ -41,7 +41,7 @@ class MlpPolicy(FeedForwardPolicy):
 
     def encode(self, obs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """See :meth:`FeedForwardPolicy.encode`."""
-        dtype = self.pi_head.linear.weight.dtype
+        dtype = self.value_head.linear.weight.dtype
         parts = [obs[key].reshape(len(obs[key]), -1).to(dtype) for key in self.keys]
         vector = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         actor = self.actor(vector)

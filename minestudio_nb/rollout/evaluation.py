@@ -160,8 +160,7 @@ class _Run:
         """Writes an action for each environment that is still playing."""
         ids = np.array(sorted(self._playing), np.intp)
         if self._policy is None:
-            sizes = self._spec.action.nvec
-            self._arrays.actions[ids] = self._random.integers(0, sizes, (len(ids), len(sizes)))
+            self._arrays.actions[ids] = self._spec.action.sample(self._random, len(ids))
             return
         obs = {key: torch.from_numpy(array[ids]).to(self._device) for key, array in self._arrays.obs.items()}
         first = torch.from_numpy(self._first[ids]).to(self._device)

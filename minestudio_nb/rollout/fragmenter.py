@@ -39,7 +39,7 @@ class Fragmenter:
         self._state: list[tuple[npt.NDArray[Any], ...]] = [() for _ in range(n)]
         self._task = [spec.task] * n
         self._first_now: npt.NDArray[np.bool_] = np.ones(n, np.bool_)
-        self._actions = np.zeros((n, t, spec.action.size), np.int64)
+        self._actions = np.zeros((n, t, spec.action.size), spec.action.dtype)
         self._rewards = np.zeros((n, t), np.float32)
         self._log_probs = np.zeros((n, t), np.float32)
         self._values = np.zeros((n, t), np.float32)
@@ -65,7 +65,7 @@ class Fragmenter:
         self,
         ids: Ids,
         obs: Mapping[str, npt.NDArray[Any]],
-        actions: npt.NDArray[np.int64],
+        actions: npt.NDArray[Any],
         log_probs: npt.NDArray[np.float32],
         values: npt.NDArray[np.float32],
         version: int,

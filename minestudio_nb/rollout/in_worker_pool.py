@@ -61,7 +61,7 @@ class InWorkerPool:
             self._start_one(index)
         return self.spec
 
-    def submit(self, ids: npt.NDArray[np.intp], actions: npt.NDArray[np.int64]) -> None:
+    def submit(self, ids: npt.NDArray[np.intp], actions: npt.NDArray[Any]) -> None:
         """Steps environments ``ids`` right away."""
         self.arrays.actions[ids] = actions
         stepped = self._outcome.stepped

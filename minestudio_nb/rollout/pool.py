@@ -87,7 +87,7 @@ class EnvPool(Protocol):
             EnvStartError: an environment cannot be built, or one did not get there in time.
         """
 
-    def submit(self, ids: npt.NDArray[np.intp], actions: npt.NDArray[np.int64]) -> None:
+    def submit(self, ids: npt.NDArray[np.intp], actions: npt.NDArray[Any]) -> None:
         """Tells environments ``ids`` to step with ``actions`` ``(len(ids), K)``."""
 
     def collect(self, limit: int, timeout: float, linger: float = 0.0) -> Outcome:

@@ -159,7 +159,7 @@ class ProcessPool:
     def _stepping(self) -> bool:
         return any(member.state == "stepping" for member in self._members)
 
-    def submit(self, ids: npt.NDArray[np.intp], actions: npt.NDArray[np.int64]) -> None:
+    def submit(self, ids: npt.NDArray[np.intp], actions: npt.NDArray[Any]) -> None:
         """Wakes environments ``ids``."""
         self.arrays.actions[ids] = actions
         due = time.monotonic() + self._deadlines.step

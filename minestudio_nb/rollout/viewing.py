@@ -55,7 +55,7 @@ class Preview:
         with self._lock:
             return dict(self._tiles)
 
-    def decided(self, ids: Iterable[int], values: npt.NDArray[np.float32], actions: npt.NDArray[np.int64]) -> None:
+    def decided(self, ids: Iterable[int], values: npt.NDArray[np.float32], actions: npt.NDArray[Any]) -> None:
         """The policy decided for environments ``ids``."""
         for row, env in enumerate(ids):
             self._decisions[env] = (float(values[row]), actions[row].copy())
@@ -109,7 +109,7 @@ class RecordedEpisode:
     values: list[float] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
     versions: list[int] = field(default_factory=list)
-    actions: list[list[int]] = field(default_factory=list)
+    actions: list[list[float]] = field(default_factory=list)
 
 
 Deliver = Callable[[RecordedEpisode, EpisodeSummary], str | None]
@@ -159,7 +159,7 @@ class EpisodeRecorder:
         self._keep_frame(env, arrays.obs)
 
     def decided(
-        self, ids: Iterable[int], values: npt.NDArray[np.float32], actions: npt.NDArray[np.int64], version: int
+        self, ids: Iterable[int], values: npt.NDArray[np.float32], actions: npt.NDArray[Any], version: int
     ) -> None:
         """The policy decided for environments ``ids``."""
         for row, env in enumerate(ids):

@@ -311,7 +311,7 @@ class RolloutWorker:
             self.version = package.version
 
     @torch.inference_mode()
-    def _act(self, ids: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
+    def _act(self, ids: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
         arrays = self._require_pool().arrays
         everyone = len(ids) == self._settings.num_envs
         obs = arrays.obs if everyone else {key: array[ids] for key, array in arrays.obs.items()}

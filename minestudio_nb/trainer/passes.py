@@ -127,7 +127,7 @@ class Evaluator:
             steps = min(stop, batch.length) - start
             pi_logits = {name: part[:, :steps] for name, part in outputs["pi_logits"].items()}
             actions = batch.actions[rows, start : start + steps].to(self.policy.device)
-            log_probs.append(self.policy.pi_head.log_prob(actions, pi_logits))
+            log_probs.append(self.policy.pi_head.logprob(actions, pi_logits))
             values.append(self.policy.value_head.denormalize(outputs["vpred"]).squeeze(-1))
         if recurrent:
             last = {key: part[rows, -1:] for key, part in batch.obs.items()}
@@ -184,7 +184,7 @@ def blank_fragment(spec: EnvSpec, policy: MinePolicy, length: int, version: int)
         stream=StreamId(-1, -1),
         index=0,
         obs=spec.obs.zeros(length + 1),
-        actions=np.zeros((length, spec.action.size), np.int64),
+        actions=np.zeros((length, spec.action.size), spec.action.dtype),
         rewards=numbers,
         terminated=nothing,
         truncated=nothing,

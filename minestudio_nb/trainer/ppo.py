@@ -349,10 +349,10 @@ class PPOTrainer(BaseTrainer):
             if settings.kl_coef > 0.0:
                 with torch.no_grad():
                     other, _ = self._reference()(part.obs, part.reference_state, context)
-                kl = head.kl(outputs["pi_logits"], other["pi_logits"]).flatten()
+                kl = head.kl_divergence(outputs["pi_logits"], other["pi_logits"]).flatten()
                 kl = kl if part.mask is None else kl * part.mask
         return ppo_loss(
-            head.log_prob(part.actions, outputs["pi_logits"]).flatten(),
+            head.logprob(part.actions, outputs["pi_logits"]).flatten(),
             outputs["vpred"].flatten(),
             head.entropy(outputs["pi_logits"]).flatten(),
             kl,

@@ -82,7 +82,7 @@ def test_acting_gives_the_numbers_of_training(config: dict, env_spec: EnvSpec) -
     step = {key: value[:, 1] for key, value in obs.items()}
     acted = policy.act(step, torch.zeros(6, dtype=torch.bool), [], torch.Generator().manual_seed(3))
     assert acted.actions.shape == (6, len(names)) and acted.actions.dtype == torch.int64
-    expected = policy.pi_head.log_prob(acted.actions, {n: p[:, 1] for n, p in outputs["pi_logits"].items()})
+    expected = policy.pi_head.logprob(acted.actions, {n: p[:, 1] for n, p in outputs["pi_logits"].items()})
     torch.testing.assert_close(acted.log_probs, expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(acted.values, outputs["vpred"][:, 1, 0], rtol=1e-4, atol=1e-4)
     general = MinePolicy.act(policy, step, torch.zeros(6, dtype=torch.bool), [], torch.Generator().manual_seed(3))
@@ -111,8 +111,8 @@ def test_entropy_and_kl_by_hand() -> None:
     other = {"a": torch.tensor([[0.25, 0.75]]).log(), "b": torch.tensor([[0.5, 0.5]]).log()}
     assert head.entropy(pi).item() == pytest.approx(math.log(2))
     # a: .5 ln(.5/.25) + .5 ln(.5/.75) = .5 ln(4/3); b: ln 2
-    assert head.kl(pi, other).item() == pytest.approx(0.5 * math.log(4 / 3) + math.log(2))
-    assert head.kl(pi, pi).item() == 0.0
+    assert head.kl_divergence(pi, other).item() == pytest.approx(0.5 * math.log(4 / 3) + math.log(2))
+    assert head.kl_divergence(pi, pi).item() == 0.0
 
 
 @torch.no_grad()
@@ -125,7 +125,7 @@ def test_bfloat16_acts_with_its_own_numbers_and_follows_new_weights() -> None:
     acted = policy.act(obs, first, [], deterministic=True)
     replica = policy._acting_module()
     scores = replica.pi_head.logits(replica.encode(obs)[0]).float().detach()
-    exact = policy.pi_head.log_prob(acted.actions, policy.pi_head.distribution(scores))
+    exact = policy.pi_head.logprob(acted.actions, policy.pi_head.distribution(scores))
     torch.testing.assert_close(acted.log_probs, exact, rtol=0, atol=0)
     assert acted.log_probs.dtype == acted.values.dtype == torch.float32
     other = build_policy({"name": "cnn"}, IMAGE, seed=9)
@@ -229,10 +229,15 @@ def test_packages_are_immutable_and_loading_is_strict(tmp_path) -> None:
 def test_state_helpers() -> None:
     state = [torch.arange(6.0).reshape(3, 2), torch.arange(3.0)]
     parts = MinePolicy.split_state(state)
-    assert len(parts) == 3 and parts[1][0].tolist() == [2.0, 3.0] and parts[1][1].item() == 1.0
+    assert len(parts) == 3 and parts[1][0].tolist() == [[2.0, 3.0]] and parts[1][1].tolist() == [1.0]
     assert all(torch.equal(a, b) for a, b in zip(MinePolicy.merge_state(parts), state, strict=True))
-    merged = MinePolicy.merge_input([{"obs": torch.full((4,), float(row))} for row in range(3)])
+    assert MinePolicy.split_state([], 2) == [[], []]
+    policy = MlpPolicy(VECTOR)
+    merged = policy.merge_input([{"obs": torch.full((4,), float(row))} for row in range(3)])
     assert merged["obs"].shape == (3, 1, 4) and merged["obs"][:, 0, 0].tolist() == [0, 1, 2]
+    assert policy.merge_input([{"obs": np.zeros((5, 4))}] * 2)["obs"].shape == (2, 5, 4)
+    split = MinePolicy.split_action({"a": torch.tensor([[1], [2]]), "b": torch.tensor([[3], [4]])}, 2)
+    assert split[1]["a"].tolist() == [2] and split[1]["b"].tolist() == [4]
     initial = [torch.zeros(3, 2), torch.zeros(3)]
     reset = reset_state(state, initial, torch.tensor([False, True, False]))
     assert reset[0].tolist() == [[0, 1], [0, 0], [4, 5]] and reset[1].tolist() == [0, 0, 2]
@@ -255,4 +260,25 @@ def test_get_action_of_minestudio() -> None:
     action, state = policy.get_action({"image": image}, None, deterministic=True, input_shape="*")
     assert action.shape == (3,)
     batch, _ = policy.get_action({"image": image[None, None].repeat(2, 0)}, state, deterministic=True)
-    assert batch.shape == (2, 1, 3) and torch.equal(batch[0, 0], action)
+    assert batch.shape == (2, 1, 3) and batch[0, 0].tolist() == action.tolist()
+
+    agent = ActionSpec(
+        (ActionLeaf("buttons", "multi_discrete", (5,), (1,)), ActionLeaf("jump", "discrete", (2,))), True
+    )
+    policy = MlpPolicy(EnvSpec(VECTOR.obs, agent))
+    by_leaf, _ = policy.get_action({"obs": torch.zeros(2, 3, 4)}, None)
+    assert {name: tuple(part.shape) for name, part in by_leaf.items()} == {"buttons": (2, 3, 1), "jump": (2, 3, 1)}
+    one, _ = policy.get_action({"obs": np.zeros(4, np.float32)}, None, input_shape="*")
+    assert one["buttons"].shape == (1,) and one["jump"] in (0, 1)
+
+
+def test_a_single_stream_has_states_without_a_batch() -> None:
+    policy, steps = make_policy(), torch.rand(2, 3)
+    state, single = policy.initial_state(1), [part[0] for part in policy.initial_state(1)]
+    for obs in steps:
+        _, state = policy.get_action({"obs": obs[None, None]}, state)
+        _, single = policy.get_action({"obs": obs}, single, input_shape="*")
+    torch.testing.assert_close(single[0], state[0][0])
+    _, fresh = policy.get_action({"obs": steps[1]}, None, input_shape="*")
+    _, begun = policy.get_action({"obs": steps[1], "first": True}, single, input_shape="*")
+    torch.testing.assert_close(begun, fresh)

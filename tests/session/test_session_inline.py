@@ -424,3 +424,13 @@ def test_report_and_summary_hold_the_evaluations(tmp_path):
     assert summary["iterations"] == 4 and summary["env_steps"] == 128 and summary["seconds"] == 12.0
     assert math.isfinite(summary["return_random"]) and math.isfinite(summary["return_final"])
     assert summary["learned"] is True and summary["seed"] == 0
+
+
+def test_continuous_actions_from_the_environment_to_the_optimizer(tmp_path):
+    session = session_of(tmp_path, small(num_iterations=2), overrides=["env_config.id=Pendulum-v1"])
+    session.start_rollout()
+    session.start_trainer()
+    session.wait(timeout=60)
+    assert np.isfinite(session.metrics()["ppo/entropy_nats"]).all()
+    assert session.evaluate(1).lengths == [200]
+    session.stop()
