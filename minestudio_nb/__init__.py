@@ -26,10 +26,12 @@ _EXPORTS = {
     "play": "minestudio_nb.playing",
 }
 
-__all__ = ["OnlineSession", "__version__", "doctor", "load_config", "load_demonstration", "plan", "play"]
+__all__ = ["OnlineSession", "__version__", "doctor", "load_config", "load_demonstration", "plan", "play", "runs"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "runs":  # the package of that name can be called
+        return importlib.import_module("minestudio_nb.runs")
     if name in _EXPORTS:
         return getattr(importlib.import_module(_EXPORTS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

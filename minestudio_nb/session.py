@@ -22,11 +22,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from minestudio_nb.branching import prepare_fork, record_end, record_start
 from minestudio_nb.config import LoadedConfig, Plan, Resources, field_specs, load_config, plan
 from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.fields import nearest_hint
 from minestudio_nb.environments.build import prepare_simulator
-from minestudio_nb.errors import ConfigError, RunError, TrainingError
+from minestudio_nb.errors import ConfigError, RunError, SessionStateError, TrainingError
 from minestudio_nb.history import History
 from minestudio_nb.reading import ReadableSession
 from minestudio_nb.results import Goal, SessionStatus, StopReport
@@ -41,6 +42,8 @@ __all__ = ["OnlineSession"]
 
 POLL_SECONDS = 0.5
 """How often ``until`` and ``wait`` look at the runtime."""
+LABEL_POLL_SECONDS = 0.1
+"""How often a fork looks for a checkpoint that was asked for and is not written yet."""
 
 
 class OnlineSession(ReadableSession):
@@ -72,6 +75,7 @@ class OnlineSession(ReadableSession):
         self._address = address
         self._detached = detached
         self._stop_report: StopReport | None = None
+        self._labels_asked: set[str] = set()
 
     # From NEW to TRAINING.
 
@@ -136,13 +140,18 @@ class OnlineSession(ReadableSession):
         )
         runtime = make_runtime(self._runtime_name, spec)
         self._runtime = runtime
+        began = time.time()
         try:
             prepare_simulator(loaded.env)
             runtime.start_rollout(seconds)
         except BaseException as error:
             self._states.fail(f"{type(error).__name__}: {error}")
             runtime.stop(30.0)
+            if not isinstance(error, (RunError, SessionStateError)):  # these say that the run is somebody else's
+                self._record_start(spec, began)
+                record_end(self._run(), "FAILED", self.failure)
             raise
+        self._record_start(spec, began)
         self._states.set("ROLLING")
         return self.status()
 
@@ -191,6 +200,7 @@ class OnlineSession(ReadableSession):
     def checkpoint(self, label: str = "manual") -> None:
         """Asks for a checkpoint at the next border; it appears in ``events()`` when it is on disk."""
         self._require("checkpoint", "TRAINING", "PAUSED")
+        self._labels_asked.add(label)
         self._live().request("checkpoint", label=label)
 
     def record(self, episodes: int = 4) -> None:
@@ -222,6 +232,53 @@ class OnlineSession(ReadableSession):
         if label is not None:
             self.evaluations[label] = result
         return result
+
+    # Branching.
+
+    def fork(
+        self,
+        checkpoint: str | int | Path | None = None,
+        overrides: Iterable[str] = (),
+        name: str | None = None,
+        *,
+        runtime: Literal["ray", "inline"] | None = None,
+        address: str | None = None,
+    ) -> Self:
+        """A new session, CONFIGURED, that begins with a checkpoint of this one and other settings.
+
+        Legal in every state, once there is a checkpoint; this session goes on undisturbed. The fork takes over
+        weights, optimizer and counters, so its first iteration is the checkpoint's next one; live edits that were in
+        force there are plain values in its configuration. It keeps the checkpoint in its own run directory.
+
+        Args:
+            checkpoint: None for the newest on disk, the label given to :meth:`checkpoint`, an iteration, or a folder.
+            overrides: texts in Hydra's grammar, checked as by :meth:`load_config`.
+            name: of the new run; default: this one's with ``-fork-1``, ``-fork-2``, ...
+            runtime: where the fork runs; None: where this session does.
+            address: of the fork's Ray cluster; None: this session's, or one of its own.
+
+        Raises:
+            CheckpointError: there is no such checkpoint.
+            ConfigError: with everything that is wrong with the overrides, or that a checkpoint does not allow.
+            RunError: the name is taken.
+        """
+        kind: Any = self._runtime_name if runtime is None else runtime
+        where = self._address if address is None and kind == "ray" else address
+        branch = type(self)(address=where, runtime=kind, run_root=self.run_root, detached=self._detached)
+        self._try_refresh()
+        resources = Resources.detect() if where is None else None
+        run, branch._loaded = prepare_fork(self, checkpoint, list(overrides), name, resources, self._is_coming)
+        branch.name = run.name
+        branch._states.set("CONFIGURED")
+        return branch
+
+    def _is_coming(self, label: str) -> bool:
+        """Waits a moment; whether a checkpoint that was asked for under ``label`` may still come."""
+        self._refresh()
+        if label not in self._labels_asked or self.state not in ("TRAINING", "PAUSED"):
+            return False
+        self._live().wait(LABEL_POLL_SECONDS)
+        return True
 
     # Showing it.
 
@@ -305,6 +362,8 @@ class OnlineSession(ReadableSession):
             self._history.reload(self.run_directory)
         self._stop_report = StopReport.collect(self._cached_status(), self._safe_directory(), time.time() - began)
         self._states.set("FAILED" if failed else "STOPPED")
+        if self._runtime is not None:
+            record_end(self._run(), self.state, self.failure)
         return self._stop_report
 
     def __enter__(self) -> Self:
@@ -365,6 +424,12 @@ class OnlineSession(ReadableSession):
                 f"load_config(..., resume={run.name!r}), or delete {run.path}."
             )
 
+    def _run(self) -> RunDirectory:
+        return RunDirectory(self.run_root, self.run_directory.name)
+
+    def _record_start(self, spec: RuntimeSpec, began: float) -> None:
+        record_start(self._run(), spec.config, self._runtime_name, spec.detached, began)
+
     def _safe_directory(self) -> Path | None:
         return None if self.name is None else self.run_root / self.name
 
@@ -383,6 +448,7 @@ class OnlineSession(ReadableSession):
         """Makes room for the next run of this object; the old run's files stay."""
         self.name = None
         self._runtime, self._stop_report = None, None
+        self._labels_asked = set()
         self._states.failure = ""
         self._history = History()
         self.evaluations = {}

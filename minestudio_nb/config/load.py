@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from minestudio_nb.config.minestudio_compat import execute_module
 from minestudio_nb.config.overrides import apply_overrides, parse_overrides
 from minestudio_nb.config.redaction import REDACTED, redact, redact_text
 from minestudio_nb.config.resources import Resources
-from minestudio_nb.config.schema import EnvConfig, OnlineConfig, parse_config
+from minestudio_nb.config.schema import EnvConfig, OnlineConfig, field_specs, parse_config
 from minestudio_nb.contracts.generators import GeneratorSpec
 from minestudio_nb.errors import ConfigError
 
@@ -86,11 +86,11 @@ class _Draft:
     name: str
     text: str = ""
     module: tuple[str, str] | None = None  # source text, path
-    functions: dict[str, Generator] = field(default_factory=dict)
+    functions: dict[str, Any] = field(default_factory=dict)  # Generator, or GeneratorSpec of one
 
 
 def load_config(
-    source: str | Path | Mapping[str, Any] | OnlineConfig,
+    source: str | Path | Mapping[str, Any] | OnlineConfig | LoadedConfig,
     overrides: Sequence[str] = (),
     simulator: str | None = None,
     policy: str | None = None,
@@ -101,7 +101,8 @@ def load_config(
     ``source`` is a name (looked up in ``./configs``, then among the shipped ones), a path to a ``.yaml`` or ``.py``
     file, or a mapping of settings. A mapping may also hold ``env_generator`` and ``policy_generator`` (functions, which
     replace those of ``base``, or its ``env_config`` and ``policy_config``), ``online_dict`` (the settings, as in a
-    module) and ``base`` (another source to start from). A ``.py`` file is executed: it is code.
+    module) and ``base`` (another source to start from). A ``.py`` file is executed: it is code. A configuration that
+    was loaded already is taken with its generators, for overrides on top of it.
 
     ``overrides`` are in Hydra's grammar: ``train_config.learning_rate=1e-4``, ``scale=laptop``,
     ``~train_config.kl_skip``. ``simulator`` sets ``env_config.simulator``; ``policy``, like any
@@ -174,6 +175,8 @@ def _as_path(source: object) -> Path | None:
 
 
 def _read(source: object, groups: Sequence[Any]) -> _Draft:
+    if isinstance(source, LoadedConfig):
+        return _read_loaded(source, groups)
     if isinstance(source, OnlineConfig):
         source = _escape(source.to_dict())
     if isinstance(source, Mapping):
@@ -187,6 +190,22 @@ def _read(source: object, groups: Sequence[Any]) -> _Draft:
     if path.suffix == ".py":
         return _read_module(path, groups)
     return _Draft(compose_yaml(path, groups), str(path), _name_of(path))
+
+
+def _read_loaded(loaded: LoadedConfig, groups: Sequence[Any]) -> _Draft:
+    """Only what differs from the defaults, so that defaults which depend on other settings can follow these."""
+    tree = OmegaConf.create({})
+    for key, spec in field_specs().items():
+        value = to_plain(loaded.config.get(key))
+        if key != "generator_module" and value != to_plain(spec.default):
+            OmegaConf.update(tree, key, _escape(value), merge=False, force_add=True)
+    merged = OmegaConf.merge(tree, compose_groups(groups))
+    assert isinstance(merged, DictConfig)
+    functions = {}
+    for name, recipe in ((ENV_FUNCTION, loaded.env), (POLICY_FUNCTION, loaded.policy)):
+        if recipe.kind in ("module", "callable"):
+            functions[name] = recipe
+    return _Draft(merged, loaded.source, loaded.name, loaded.whole_config, functions=functions)
 
 
 def _name_of(path: Path) -> str:
@@ -342,6 +361,8 @@ def _recipes(draft: _Draft, config: OnlineConfig) -> tuple[GeneratorSpec, Genera
 
 def _recipe(draft: _Draft, name: str, simulator: str) -> GeneratorSpec:
     function = draft.functions[name]
+    if isinstance(function, GeneratorSpec):
+        return replace(function, simulator=simulator)
     if draft.module is not None and getattr(function, "__globals__", {}).get("__file__") == draft.module[1]:
         text, path = draft.module
         return GeneratorSpec(kind="module", function=name, source=text, path=path, simulator=simulator)

@@ -63,7 +63,7 @@ def session_status(config: OnlineConfig, hub: Hub, edits: Sequence[Edit]) -> dic
     last: Mapping[str, Any] = hub.last_point() or {}
     edited = {edit.key: edit.value for edit in edits if edit.status == "applied"}
     return {
-        "iteration": last.get("iteration", 0),
+        "iteration": hub.iterations_done,
         "num_iterations": edited.get("train_config.num_iterations", config.train_config.num_iterations),
         "env_steps": hub.env_steps,
         "return_window": hub.return_window(),

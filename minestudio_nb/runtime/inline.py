@@ -334,7 +334,7 @@ class InlineRuntime:
         try:
             trainer.setup()
             if trainer.resumed_extra_state:
-                self._restore_rollout(trainer.resumed_extra_state)
+                self._restore_rollout(trainer.resumed_extra_state, trainer.progress.iteration)
             reason = trainer.train().reason
         except Exception as error:  # noqa: BLE001 - whatever a user's environment or policy raises must end the run with its cause
             self._fail(f"{type(error).__name__}: {error}", traceback.format_exc())
@@ -356,8 +356,8 @@ class InlineRuntime:
             state["workers"] = [worker.get_state() for worker in self._store.workers]
         return state
 
-    def _restore_rollout(self, state: Mapping[str, Any]) -> None:
-        self._hub.set_state(state["hub"])
+    def _restore_rollout(self, state: Mapping[str, Any], iteration: int) -> None:
+        self._hub.set_state({**state["hub"], "iteration": iteration})
         workers = state.get("workers", ())  # none from Ray's trainer, nor from a run that was cut short
         if len(workers) != len(self._store.workers):
             text = f"The checkpoint holds {len(workers)} rollout workers, now there are {len(self._store.workers)}"

@@ -70,6 +70,7 @@ def _train(job: TrainJob) -> str | None:
     )
     trainer.setup()
     if trainer.resumed_extra_state and collective.rank == 0:
-        call(job.supervisor.restore_statistics.remote(trainer.resumed_extra_state["hub"]), what="the supervisor")
+        statistics = {**trainer.resumed_extra_state["hub"], "iteration": trainer.progress.iteration}
+        call(job.supervisor.restore_statistics.remote(statistics), what="the supervisor")
     result = trainer.train()
     return result.reason if collective.rank == 0 else None

@@ -110,6 +110,7 @@ class Hub:
         self._open: MetricBatch = {}
         self._open_episodes: list[EpisodeSummary] = []
         self._env_steps = 0
+        self._begun_with = 0
         self._closed_at = math.nan
         self._warned: set[str] = set()
         self._processes = processes
@@ -223,15 +224,26 @@ class Hub:
         with self._lock:
             return self._env_steps + self._open_steps()
 
+    @property
+    def iterations_done(self) -> int:
+        """Iterations completed, those of a run that this one goes on from included."""
+        with self._lock:
+            last = self._points.last()
+            return self._begun_with if last is None else int(last["iteration"])
+
     def get_state(self) -> dict[str, Any]:
         """What a checkpoint keeps, for a run elsewhere that goes on from it: plain data."""
         with self._lock:
             return {"env_steps": self.env_steps, "statistics": self._statistics.get_state()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Takes back what :meth:`get_state` gave. A hub that has a history of its own keeps that instead."""
+        """Takes back what :meth:`get_state` gave. A hub that has a history of its own keeps that instead.
+
+        ``state["iteration"]`` may say how many iterations the other run had completed.
+        """
         with self._lock:
             if not self._points.total:
+                self._begun_with = int(state.get("iteration", 0))
                 self._env_steps = int(state["env_steps"])
                 self._statistics.set_state(state["statistics"])
 

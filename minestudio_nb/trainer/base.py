@@ -345,7 +345,8 @@ class BaseTrainer(ABC):
             return
         if problem is None:
             self.control.answer(edit.revision, "applied", iteration)
-            self.event("edit", f"{edit.key} = {edit.value!r} applied @ iteration {iteration}.", revision=edit.revision)
+            told = {"revision": edit.revision, "key": edit.key, "value": self.config.get(edit.key)}
+            self.event("edit", f"{edit.key} = {edit.value!r} applied @ iteration {iteration}.", **told)
             if self._on_edit:
                 self._on_edit(edit.key, self.config.get(edit.key))
         else:

@@ -13,6 +13,7 @@ A folder is written beside its final name and then renamed: what has the name is
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -28,7 +29,16 @@ from minestudio_nb.errors import CheckpointError, WeightsError
 from minestudio_nb.policies import load_weights, save_weights
 from minestudio_nb.trainer.packing import pack, unpack
 
-__all__ = ["LATEST", "Checkpoint", "CheckpointStore", "find_checkpoint"]
+__all__ = [
+    "LATEST",
+    "Checkpoint",
+    "CheckpointStore",
+    "Outline",
+    "branch_off",
+    "copy_checkpoint",
+    "find_checkpoint",
+    "outline",
+]
 
 FORMAT = 1
 LATEST = "latest"
@@ -50,6 +60,18 @@ class Checkpoint:
     state: Mapping[str, Any]
     reference: Mapping[str, Tensor] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """How far training had come at a checkpoint; what a look into its small file tells."""
+
+    iteration: int
+    env_steps: int
+    minutes: float
+    """Of training, pauses not counted."""
+    edits: Mapping[str, Any]
+    """Live edits in force, by key."""
 
 
 class CheckpointStore:
@@ -113,6 +135,24 @@ class CheckpointStore:
                 return named
         return folders[-1] if folders else None
 
+    def find(self, wanted: int | str) -> Path:
+        """The checkpoint of an iteration, or of a label or folder name; the newest where several fit.
+
+        Raises:
+            CheckpointError: there is none; the message lists those that there are.
+        """
+        folders = self.folders()
+        text = str(wanted)
+        for path in reversed(folders):
+            label = path.name.partition("-")[2]
+            if text in (path.name, label) or (text.isdecimal() and _iteration(path) == int(text)):
+                return path
+        there = ", ".join(path.name for path in folders) or "none yet"
+        raise CheckpointError(
+            f"There is no checkpoint {wanted!r} in {self.directory}; there are: {there}. Of those without a label "
+            "only the newest stays, and those of iterations that are multiples of train_config.keep_interval."
+        )
+
     def _point_to(self, target: Path) -> None:
         partial = self.directory / f".{LATEST}.partial"
         partial.write_text(target.name + "\n", encoding="utf-8")
@@ -148,15 +188,95 @@ def find_checkpoint(source: str, own: CheckpointStore) -> Path:
     )
 
 
-def _read(folder: Path) -> Checkpoint:
+def outline(folder: Path) -> Outline:
+    """How far training had come at the checkpoint in ``folder``; reads no tensors.
+
+    Raises:
+        CheckpointError: the folder is no complete checkpoint of this package.
+    """
+    document = _document(folder)
+    try:
+        progress = unpack(_item(_item(document["tree"], "state"), "progress"), {})
+        edits = {str(key): value for key, (_, value) in progress["edits"].items()}
+        return Outline(progress["iteration"], progress["env_steps"], progress["seconds"] / 60.0, edits)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder} does not say how far training had come: {error!r}.") from error
+
+
+def copy_checkpoint(source: Path, target: Path) -> None:
+    """Copies a checkpoint to the folder ``target``, so that it stays when its own run deletes it.
+
+    Large files become links where the file system allows, since nobody ever writes into a checkpoint.
+
+    Raises:
+        CheckpointError: ``source`` is incomplete, or was deleted meanwhile; ``target`` is gone then.
+    """
+    try:
+        target.mkdir(parents=True)
+        for name in ("weights.safetensors", "state.safetensors"):
+            _link(source / name, target / name)
+        shutil.copyfile(source / "state.json", target / "state.json")
+    except OSError as error:
+        shutil.rmtree(target, ignore_errors=True)
+        raise CheckpointError(f"The checkpoint {source} cannot be copied: {error}.") from error
+
+
+def branch_off(folder: Path, keep_rollout: bool = True, keep_statistics: bool = True) -> None:
+    """Makes the checkpoint in ``folder``, a copy, one to begin another run with: no live edits are in force in it.
+
+    Args:
+        keep_rollout: false leaves out the states of workers and environments, which then begin new episodes.
+        keep_statistics: false leaves out the statistics of finished episodes.
+    """
+    document = _document(folder)
+    _put(document["tree"], {}, "state", "progress", "edits")
+    if not keep_rollout:
+        _put(document["tree"], [], "extra", "workers")
+    if not keep_statistics:
+        _put(document["tree"], {"returns": [], "tasks": {}}, "extra", "hub", "statistics")
+    (folder / "state.json").write_text(json.dumps(document), encoding="utf-8")
+
+
+def _document(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder} is not a complete checkpoint: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise CheckpointError(f"{folder} is of another format than this package's, {FORMAT}.")
+    return document
+
+
+def _item(packed: Any, key: str) -> Any:
+    """The packed value at ``key`` of a packed dict; KeyError where there is none."""
+    return dict((name, value) for name, value in packed["items"])[key]
+
+
+def _put(packed: Any, value: Any, *path: str) -> None:
+    """Replaces the value at ``path`` of packed dicts, in place; where a part of the path is absent nothing happens."""
+    for pair in packed["items"]:
+        if pair[0] == path[0]:
+            if len(path) == 1:
+                pair[1], tensors = pack(value)
+                assert not tensors, "a replacement holds plain values only"
+            else:
+                _put(pair[1], value, *path[1:])
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)
+
+
+def _read(folder: Path) -> Checkpoint:
+    document = _document(folder)
+    try:
         tensors = load_file(str(folder / "state.safetensors"))
         weights = load_weights(folder / "weights.safetensors")
     except (OSError, ValueError, SafetensorError, WeightsError) as error:
         raise CheckpointError(f"{folder} is not a complete checkpoint: {error}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise CheckpointError(f"{folder} is of another format than this package's, {FORMAT}.")
     return Checkpoint(iteration=int(document["iteration"]), weights=weights, **unpack(document["tree"], tensors))
 
 
