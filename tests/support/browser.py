@@ -122,9 +122,9 @@ class Notebook:
         return outputs
 
     def text(self, index: int, seconds: float = CELL_SECONDS) -> str:
-        """Runs one cell and returns what it printed."""
+        """Runs one cell and returns what it printed on standard output."""
         outputs = self.run(index, seconds)
-        return "".join(output["text"] for output in outputs if output["output_type"] == "stream")
+        return "".join(output["text"] for output in outputs if output.get("name") == "stdout")
 
     def wait(self, condition: str, argument: Any = None, seconds: float = 20.0) -> None:
         """Until a JavaScript function of the argument is true."""

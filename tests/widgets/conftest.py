@@ -44,5 +44,5 @@ def points() -> list[dict[str, Any]]:
 def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all: its start takes half a minute."""
     needs_browser()
-    with lab(tmp_path_factory.mktemp("lab")) as server:
+    with lab(tmp_path_factory.mktemp("lab"), {"MSNB_TEST": "1"}) as server:  # notebooks at test size
         yield server
