@@ -45,12 +45,16 @@ def clear_output(notebook: Notebook, cell: int) -> None:
     notebook.wait("() => document.querySelectorAll('.msnb').length === 0")
 
 
+REFUSED = """import minestudio_nb as ms
+from minestudio_nb.errors import MineStudioError
+try:
+    ms.OnlineSession.attach('live')
+except MineStudioError as error:
+    print(error)"""
+
+
 def test_a_display_says_that_its_kernel_is_gone(lab_server: Server) -> None:
-    refused = (
-        "import minestudio_nb as ms\nfrom minestudio_nb.errors import MineStudioError\ntry:\n    ms.OnlineSession.attach('live')\n"
-        "except MineStudioError as error:\n    print(error)"
-    )
-    cells = [live_notebook.SETUP, live_notebook.SHOW, refused]
+    cells = [live_notebook.SETUP, live_notebook.SHOW, REFUSED]
     with open_notebook(lab_server, cells, "restarted.ipynb", size=(1400, 1300)) as notebook:
         notebook.run(0)
         notebook.run(1)
