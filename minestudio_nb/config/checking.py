@@ -29,7 +29,8 @@ _OF_A_WORLD = (
     "wrappers",
 )  # fmt: skip
 """Settings of env_config that a Gymnasium environment has no use for."""
-_IMAGE_POLICIES, _VECTOR_POLICIES = ("cnn",), ("mlp",)
+_IMAGE_POLICIES, _VECTOR_POLICIES = ("cnn", "cnn_gru", "vpt"), ("mlp", "mlp_gru")
+_RECURRENT_POLICIES = ("cnn_gru", "mlp_gru", "vpt")
 
 
 def check(
@@ -121,6 +122,10 @@ def _iteration_sizes(config: OnlineConfig) -> Iterator[Problem]:
         text = f"a fragment of {length} steps is no whole number of sequences of {train.context_length} steps"
         fix = f"Use a context_length that divides {length}."
         yield Problem("train_config.context_length", text, fix)
+    if config.policy_config.name in _RECURRENT_POLICIES and train.context_length == 1 and rollout.fragment_length > 1:
+        text = f"{config.policy_config.name} is trained on single steps, through which no gradient reaches its memory"
+        fix = f"Use a context_length above 1 that divides {rollout.fragment_length}."
+        yield Problem("train_config.context_length", text, fix, "warning")
     needed, buffer = config.fragments_per_iteration, rollout.replay_buffer_config
     if needed > config.buffer_fragments:
         text = (

@@ -89,7 +89,7 @@ class PolicyConfig(Section):
 
     name: str = setting(
         "auto",
-        "Policy by name (mlp, cnn, ...); auto: cnn for images, mlp for vectors.",
+        "Policy by name (mlp, cnn, mlp_gru, cnn_gru, vpt); auto: cnn for images, mlp for vectors.",
         why_not_live=POLICY_IS_BUILT_WITH_IT,
     )
     args: dict[str, Any] = setting({}, "Arguments of the policy's constructor.", why_not_live=POLICY_IS_BUILT_WITH_IT)

@@ -9,16 +9,27 @@ Trainers call ``forward`` on sequences, rollout workers call ``act`` on one obse
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.policies.heads import ActionHead, ValueHead, make_action_head
 
-__all__ = ["ActOutput", "FeedForwardPolicy", "InferenceDtype", "MinePolicy", "Outputs", "State", "reset_state"]
+__all__ = [
+    "ActOutput",
+    "FeedForwardPolicy",
+    "InferenceDtype",
+    "MinePolicy",
+    "Outputs",
+    "State",
+    "episode_segments",
+    "reset_state",
+]
 
 State = list[Tensor]
 """Recurrent state: tensors with a leading batch dimension; empty for a stateless policy."""
@@ -47,6 +58,8 @@ class MinePolicy(nn.Module):
     is_recurrent: bool = False
     memory_steps: int | None = None
     """After how many steps a recurrent state has forgotten what came before; None: never for certain."""
+    gradient_checkpointing: bool = False
+    """Whether :meth:`recomputed` parts are computed again in the backward pass instead of kept in memory."""
 
     def __init__(self, env_spec: EnvSpec, features: int) -> None:
         super().__init__()
@@ -76,6 +89,12 @@ class MinePolicy(nn.Module):
     def initial_state(self, batch_size: int) -> State:
         """The state of ``batch_size`` streams before their first step."""
         return []
+
+    def recomputed(self, function: Callable[..., Any], *inputs: Any) -> Any:
+        """``function(*inputs)``, a part of a forward pass that :attr:`gradient_checkpointing` may trade for time."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return checkpoint(function, *inputs, use_reentrant=False)
+        return function(*inputs)
 
     @torch.inference_mode()
     def act(
@@ -230,3 +249,9 @@ def reset_state(state: Sequence[Tensor], initial: Sequence[Tensor], first: Tenso
     return [
         torch.where(mask, start.to(part.dtype), part) for mask, start, part in zip(shaped, initial, state, strict=True)
     ]
+
+
+def episode_segments(first: Tensor) -> list[tuple[int, int]]:
+    """Steps ``[start, stop)`` of sequences, cut wherever one of them begins an episode (``first`` bool ``(B, T)``)."""
+    cuts = sorted({0, *first.any(0).nonzero().flatten().tolist(), first.shape[1]})
+    return list(itertools.pairwise(cuts))

@@ -14,11 +14,17 @@ from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.errors import ConfigError, UnsupportedSpaceError
 from minestudio_nb.policies.base import MinePolicy
 from minestudio_nb.policies.cnn import CnnPolicy
+from minestudio_nb.policies.gru import CnnGruPolicy, MlpGruPolicy
 from minestudio_nb.policies.mlp import MlpPolicy
 
 __all__ = ["build_policy", "policy_names", "register_policy"]
 
-_POLICIES: dict[str, Callable[..., MinePolicy]] = {"mlp": MlpPolicy, "cnn": CnnPolicy}
+_POLICIES: dict[str, Callable[..., MinePolicy]] = {
+    "cnn": CnnPolicy,
+    "cnn_gru": CnnGruPolicy,
+    "mlp": MlpPolicy,
+    "mlp_gru": MlpGruPolicy,
+}
 AUTO = "auto"
 """Policy name that stands for cnn where an observation is an image, and for mlp otherwise."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from minestudio_nb.contracts.specs import BoxSpec, EnvSpec
 from minestudio_nb.errors import UnsupportedSpaceError
 from minestudio_nb.policies.base import FeedForwardPolicy
 
-__all__ = ["CnnPolicy", "CnnVariant"]
+__all__ = ["CnnPolicy", "CnnVariant", "ImageTrunk"]
 
 CnnVariant = Literal["tiny", "nature", "impala"]
 _DENSE = {"tiny": 256, "nature": 512, "impala": 256}
@@ -26,23 +26,35 @@ Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 _IMPALA = (16, 32, 32)  # Espeholt et al. 2018, the deep network
 
 
-class CnnPolicy(FeedForwardPolicy):
-    """Convolutions over every uint8 image, concatenated with vector observations, then one dense layer for both heads.
+class ImageTrunk(nn.Module):
+    """Convolutions over every uint8 image, concatenated with vector observations, then one dense layer.
 
     Args:
         env_spec: at least one image ``(H, W, C)``; vectors are taken as they are.
         variant: ``tiny`` (three strided convolutions, for 64x64 to 128x128), ``nature``, or ``impala`` (residual).
         dense: width of the dense layer; None: 256, for nature 512.
+        channels: of each stage of ``impala``, which halves height and width; None: (16, 32, 32).
+        blocks: residual blocks of each stage of ``impala``.
 
     Raises:
-        UnsupportedSpaceError: no image among the observations, or one too small for the variant.
+        UnsupportedSpaceError: no image among the observations, one too small for the variant, or sizes that the variant
+            has not.
     """
 
-    def __init__(self, env_spec: EnvSpec, variant: CnnVariant = "tiny", dense: int | None = None) -> None:
-        if variant not in _DENSE:
-            raise UnsupportedSpaceError(f"A cnn policy's variant is one of {sorted(_DENSE)}, {variant!r} came.")
-        features = dense or _DENSE[variant]
-        super().__init__(env_spec, features)
+    def __init__(
+        self,
+        env_spec: EnvSpec,
+        variant: CnnVariant = "tiny",
+        dense: int | None = None,
+        channels: Sequence[int] | None = None,
+        blocks: int = 2,
+    ) -> None:
+        super().__init__()
+        self.features = self.width(variant, dense)
+        if variant != "impala" and (channels is not None or blocks != 2):
+            raise UnsupportedSpaceError(
+                f"channels and blocks are sizes of the variant impala, {variant!r} has its own."
+            )
         images = {key: box for key, box in env_spec.obs.items() if box.is_image}
         if not images:
             raise UnsupportedSpaceError(
@@ -52,30 +64,50 @@ class CnnPolicy(FeedForwardPolicy):
             )
         self.image_keys = tuple(images)
         self.vector_keys = tuple(key for key in env_spec.obs.keys if key not in images)
-        self.encoders = nn.ModuleList(ImageEncoder(box, variant) for box in images.values())
+        stages = tuple(channels or _IMPALA)
+        self.encoders = nn.ModuleList(ImageEncoder(box, variant, stages, blocks) for box in images.values())
         width = sum(encoder.out_features for encoder in self.encoders)  # type: ignore[misc]
         width += sum(math.prod(env_spec.obs[key].shape) for key in self.vector_keys)
-        self.dense = _orthogonal(nn.Linear(width, features))
+        self.dense = _orthogonal(nn.Linear(width, self.features))
         self.to(memory_format=torch.channels_last)
 
-    def encode(self, obs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """See :meth:`FeedForwardPolicy.encode`."""
+    @staticmethod
+    def width(variant: str, dense: int | None) -> int:
+        """Number of features."""
+        if variant not in _DENSE:
+            raise UnsupportedSpaceError(f"A cnn policy's variant is one of {sorted(_DENSE)}, {variant!r} came.")
+        return dense or _DENSE[variant]
+
+    def forward(self, obs: Mapping[str, Tensor]) -> Tensor:
+        """Observations ``(N, *shape)`` -> ``(N, features)``, rectified."""
         parts = [encoder(obs[key]) for encoder, key in zip(self.encoders, self.image_keys, strict=True)]
         parts += [obs[key].reshape(len(obs[key]), -1).to(parts[0].dtype) for key in self.vector_keys]
         joined = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-        features = functional.relu(self.dense(joined))
+        return functional.relu(self.dense(joined))
+
+
+class CnnPolicy(FeedForwardPolicy):
+    """An :class:`ImageTrunk` whose features both heads read; ``sizes`` are its further arguments."""
+
+    def __init__(self, env_spec: EnvSpec, variant: CnnVariant = "tiny", dense: int | None = None, **sizes: Any) -> None:
+        super().__init__(env_spec, ImageTrunk.width(variant, dense))
+        self.trunk = ImageTrunk(env_spec, variant, dense, **sizes)
+
+    def encode(self, obs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """See :meth:`FeedForwardPolicy.encode`."""
+        features = self.recomputed(self.trunk, obs)
         return features, features
 
 
 class ImageEncoder(nn.Module):
     """uint8 ``(N, H, W, C)`` -> ``(N, out_features)``, rectified, in the order (height, width, channel)."""
 
-    def __init__(self, box: BoxSpec, variant: CnnVariant) -> None:
+    def __init__(self, box: BoxSpec, variant: CnnVariant, stages: Sequence[int] = _IMPALA, blocks: int = 2) -> None:
         super().__init__()
         channels = box.shape[2]
         if variant == "impala":
-            self.stem: nn.Conv2d = _orthogonal(nn.Conv2d(channels, _IMPALA[0], 3, padding=1))
-            self.body = nn.Sequential(*_impala_body())
+            self.stem: nn.Conv2d = _orthogonal(nn.Conv2d(channels, stages[0], 3, padding=1))
+            self.body = nn.Sequential(*_impala_body(stages, blocks))
         else:
             first, *rest = _STRIDED[variant]
             self.stem = _strided(channels, *first)
@@ -116,12 +148,12 @@ class _Residual(nn.Module):
         return hidden + inner
 
 
-def _impala_body() -> list[nn.Module]:
+def _impala_body(stages: Sequence[int], blocks: int) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for index, channels in enumerate(_IMPALA):
+    for index, channels in enumerate(stages):
         if index > 0:
-            layers.append(_orthogonal(nn.Conv2d(_IMPALA[index - 1], channels, 3, padding=1)))
-        layers += [nn.MaxPool2d(3, 2, 1), _Residual(channels), _Residual(channels)]
+            layers.append(_orthogonal(nn.Conv2d(stages[index - 1], channels, 3, padding=1)))
+        layers += [nn.MaxPool2d(3, 2, 1), *(_Residual(channels) for _ in range(blocks))]
     return [*layers, nn.ReLU()]
 
 

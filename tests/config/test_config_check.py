@@ -250,14 +250,21 @@ def test_memory_of_the_buffer() -> None:
     [
         ("cnn", env_spec(obs=VECTOR), "cnn looks at images, the observation has none: obs"),
         ("mlp", env_spec(pov=IMAGE, state=VECTOR), "mlp takes vectors, the observation has images: pov"),
+        ("mlp_gru", env_spec(pov=IMAGE), "mlp_gru takes vectors, the observation has images: pov"),
         ("auto", env_spec(pov=IMAGE), None),
         ("cnn", env_spec(pov=IMAGE), None),
         ("mlp", env_spec(obs=VECTOR), None),
     ],
 )
 def test_policy_against_what_it_sees(name: str, spec: EnvSpec, text: str | None) -> None:
-    found = problems({"policy_config.name": name}, env_spec=spec)
+    found = problems({"policy_config.name": name, "train_config.context_length": 8}, env_spec=spec)
     assert [problem.text for problem in found] == ([] if text is None else [text])
+
+
+def test_a_memory_that_no_gradient_reaches_is_reported() -> None:
+    (problem,) = problems({"policy_config.name": "cnn_gru", "train_config.context_length": 1})
+    assert problem.severity == "warning" and "no gradient reaches its memory" in problem.text
+    assert not problems({"policy_config.name": "cnn_gru", "train_config.context_length": 16})
 
 
 def test_spaces() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -20,12 +21,14 @@ from minestudio_nb.policies import (
     ValueHead,
     build_policy,
     choose_device,
+    episode_segments,
     load_package,
     load_weights,
     reset_state,
     save_weights,
     to_package,
 )
+from tests.support.fragments import VECTOR_SPEC
 from tests.support.recurrent import make_policy
 
 torch.set_num_threads(1)
@@ -68,7 +71,7 @@ def test_one_rule_for_devices() -> None:
         ({"name": "auto"}, IMAGE),
         ({"name": "auto"}, BOTH),
         ({"name": "cnn", "args": {"variant": "nature"}}, IMAGE),
-        ({"name": "cnn", "args": {"variant": "impala", "dense": 32}}, BOTH),
+        ({"name": "cnn", "args": {"variant": "impala", "dense": 32, "channels": [4, 8], "blocks": 1}}, BOTH),
     ],
 )
 @torch.no_grad()
@@ -137,7 +140,7 @@ def test_bfloat16_acts_with_its_own_numbers_and_follows_new_weights() -> None:
 
 @torch.no_grad()
 def test_images_are_divided_by_255_and_stay_channels_last() -> None:
-    encoder = CnnPolicy(IMAGE).encoders[0]
+    encoder = CnnPolicy(IMAGE).trunk.encoders[0]
     image = observations(IMAGE, 2)["image"]
     plain = torch.nn.functional.conv2d(
         image.permute(0, 3, 1, 2).float() / 255, encoder.stem.weight, encoder.stem.bias, 4, 2
@@ -187,6 +190,8 @@ def test_user_functions_with_and_without_the_spec() -> None:
         ({"name": "cnn"}, VECTOR, UnsupportedSpaceError, "Use policy mlp"),
         ({"name": "cnn", "args": {"variant": "nature"}}, spec(("i", BoxSpec((20, 20, 3), "uint8"))), None, "too small"),
         ({"name": "cnn", "args": {"variant": "huge"}}, IMAGE, UnsupportedSpaceError, "'tiny'"),
+        ({"name": "cnn", "args": {"channels": [4]}}, IMAGE, UnsupportedSpaceError, "sizes of the variant impala"),
+        ({"name": "cnn_gru"}, VECTOR, UnsupportedSpaceError, "needs an image"),
         ({"name": "mlp"}, EnvSpec(VECTOR.obs, ActionSpec((), True)), UnsupportedSpaceError, "MultiDiscrete"),
     ],
 )
@@ -243,8 +248,9 @@ def test_state_helpers() -> None:
     assert reset[0].tolist() == [[0, 1], [0, 0], [4, 5]] and reset[1].tolist() == [0, 0, 2]
 
 
-def test_a_recurrent_policy_acts_in_bfloat16_and_keeps_a_float32_state() -> None:
-    policy = make_policy()
+@pytest.mark.parametrize("make", [make_policy, lambda: build_policy({"name": "mlp_gru"}, VECTOR_SPEC, 0)])
+def test_a_recurrent_policy_acts_in_bfloat16_and_keeps_a_float32_state(make: Callable[[], MinePolicy]) -> None:
+    policy = make()
     obs, first, state = {"obs": torch.rand(3, 3)}, torch.zeros(3, dtype=torch.bool), policy.initial_state(3)
     plain = policy.act(obs, first, state, deterministic=True)
     policy.prepare_for_acting("bfloat16")
@@ -282,3 +288,28 @@ def test_a_single_stream_has_states_without_a_batch() -> None:
     _, fresh = policy.get_action({"obs": steps[1]}, None, input_shape="*")
     _, begun = policy.get_action({"obs": steps[1], "first": True}, single, input_shape="*")
     torch.testing.assert_close(begun, fresh)
+
+
+def test_sizes_of_the_impala_network() -> None:
+    policy = CnnPolicy(IMAGE, "impala", dense=10, channels=(4, 8), blocks=3)
+    convolutions = [m for m in policy.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert len(convolutions) == 2 * (1 + 3 * 2)
+    assert policy.trunk.encoders[0].out_features == 8 * 16 * 16 and policy.trunk.dense.out_features == 10
+
+
+def test_segments_are_cut_where_any_stream_begins() -> None:
+    first = torch.tensor([[True, False, False, True, False], [False, False, True, False, False]])
+    assert episode_segments(first) == [(0, 2), (2, 3), (3, 5)]
+    assert episode_segments(first[:, 1:2]) == [(0, 1)]
+
+
+def test_gradient_checkpointing_changes_no_gradient() -> None:
+    policy, obs = CnnPolicy(IMAGE), observations(IMAGE, 2, 3)
+    found = []
+    for on in (False, True):
+        policy.gradient_checkpointing = on
+        policy.zero_grad()
+        outputs, _ = policy(obs)
+        outputs["vpred"].sum().backward()
+        found.append([p.grad.clone() for p in policy.trunk.parameters()])
+    torch.testing.assert_close(found[0], found[1])

@@ -63,7 +63,7 @@ class Actor:
     Episodes last ``episode`` steps and end by truncation and termination in turn.
     """
 
-    policy: GruPolicy
+    policy: MinePolicy
     number: int
     length: int = 8
     episode: int = 5
@@ -77,19 +77,31 @@ class Actor:
         self.state = self.policy.initial_state(1)
         self.obs = self._observe()
 
-    def _observe(self) -> np.ndarray:
-        return self.random.normal(size=3).astype(np.float32)
+    def _observe(self) -> dict[str, np.ndarray]:
+        drawn = {key: self.random.normal(size=box.shape) for key, box in self.policy.env_spec.obs.items()}
+        return {
+            key: (128 + 50 * drawn[key]).clip(0, 255).astype(np.uint8) if box.is_image else drawn[key].astype(box.dtype)
+            for key, box in self.policy.env_spec.obs.items()
+        }
+
+    def _stacked(self, rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        if not rows:
+            return self.policy.env_spec.obs.zeros(0)
+        return {key: np.stack([row[key] for row in rows]) for key in self.policy.env_spec.obs.keys}
 
     def fragment(self, version: int) -> Fragment:
         rows: dict[str, list[Any]] = {
             name: [] for name in ("obs", "first", "action", "log_prob", "value", "end", "cut")
         }
-        finals: list[np.ndarray] = []
+        finals: list[dict[str, np.ndarray]] = []
         start_state = tuple(part[0].numpy().copy() for part in self.state)
         for _ in range(self.length):
             first = self.t % self.episode == 0
             acted = self.policy.act(
-                {"obs": torch.from_numpy(self.obs)[None]}, torch.tensor([first]), self.state, self.generator
+                {key: torch.from_numpy(array)[None] for key, array in self.obs.items()},
+                torch.tensor([first]),
+                self.state,
+                self.generator,
             )
             self.state = [part.clone() for part in acted.state]
             ended = (self.t + 1) % self.episode == 0
@@ -111,7 +123,7 @@ class Actor:
         result = Fragment(
             stream=StreamId(0, self.number),
             index=self.index,
-            obs={"obs": np.stack([*rows["obs"], self.obs])},
+            obs=self._stacked([*rows["obs"], self.obs]),
             actions=np.stack(rows["action"]),
             rewards=self.random.normal(size=self.length).astype(np.float32),
             terminated=np.array(rows["end"]),
@@ -121,7 +133,7 @@ class Actor:
             values=np.array(rows["value"], np.float32),
             versions=np.full(self.length, version, np.int64),
             final_steps=np.flatnonzero(rows["cut"]),
-            final_obs={"obs": np.stack(finals) if finals else np.zeros((0, 3), np.float32)},
+            final_obs=self._stacked(finals),
             state=start_state,
         )
         self.index += 1
@@ -134,7 +146,7 @@ class ActedStore(FeedStore):
     With ``repeat``, every third taking gives those of the second again, their recorded states spoiled.
     """
 
-    def __init__(self, policy: GruPolicy, streams: int = 8, length: int = 8, repeat: bool = False) -> None:
+    def __init__(self, policy: MinePolicy, streams: int = 8, length: int = 8, repeat: bool = False) -> None:
         super().__init__(length)
         self.actors = [Actor(policy, number, length) for number in range(streams)]
         self.repeat = repeat
@@ -147,7 +159,8 @@ class ActedStore(FeedStore):
             numbers = self.taken[-1]
             self.taken.append(numbers)
             for number in numbers:
-                self.fragments[number].state = (np.full(self.actors[0].policy.hidden, 9.0, np.float32),)
+                fragment = self.fragments[number]
+                fragment.state = tuple(np.full_like(part, 9) for part in fragment.state)
             return [self.fragments[number].meta(number) for number in numbers]
         return super().take(count, version, timeout)
 
