@@ -1,6 +1,6 @@
 """Trainers: the loop around an iteration, PPO, checkpoints, and how ranks agree."""
 
-from minestudio_nb.trainer.base import BaseTrainer, TrainResult
+from minestudio_nb.trainer.base import BaseTrainer, Now, Verdict
 from minestudio_nb.trainer.checkpoints import (
     LATEST,
     Checkpoint,
@@ -12,6 +12,8 @@ from minestudio_nb.trainer.checkpoints import (
     outline,
 )
 from minestudio_nb.trainer.collective import Collective, SingleProcess, TorchCollective
+from minestudio_nb.trainer.data import IterationData, Microbatch
+from minestudio_nb.trainer.loop import TrainingLoop, TrainResult
 from minestudio_nb.trainer.ppo import PPOTrainer
 from minestudio_nb.trainer.registry import get_trainer_class, register_trainer, trainer_names
 
@@ -21,11 +23,16 @@ __all__ = [
     "Checkpoint",
     "CheckpointStore",
     "Collective",
+    "IterationData",
+    "Microbatch",
+    "Now",
     "Outline",
     "PPOTrainer",
     "SingleProcess",
     "TorchCollective",
     "TrainResult",
+    "TrainingLoop",
+    "Verdict",
     "branch_off",
     "copy_checkpoint",
     "find_checkpoint",

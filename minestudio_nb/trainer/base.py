@@ -1,439 +1,449 @@
-"""The loop that every trainer runs: orders at the border, fragments, one iteration, new weights, checkpoint.
+"""What every algorithm does with an iteration's fragments, and the places where it does something of its own.
 
-A runtime drives it so, on every rank::
-
-    trainer = PPOTrainer(policy=..., config=..., ...)
-    trainer.setup()                  # resumes if asked to, publishes the first weights
-    result = trainer.train()         # until a stop rule, an order to stop, or an error
-
-All decisions are rank 0's and travel by broadcast, so that ranks can never disagree on an edit, a pause or a stop.
+Read :meth:`BaseTrainer.iterate` first. The loop around it is in :mod:`.loop`, the passes without gradient in
+:mod:`.passes`, the mathematics in :mod:`minestudio_nb.learning`.
 """
 
 from __future__ import annotations
 
-import logging
+import contextlib
+import itertools
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from abc import abstractmethod
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from minestudio_nb.config.schema import OnlineConfig, field_specs
-from minestudio_nb.contracts.control import ControlOrder, Edit
-from minestudio_nb.contracts.fragments import FragmentMeta
-from minestudio_nb.contracts.protocols import ControlBox, FragmentStore, TelemetrySink, WeightsPublisher
-from minestudio_nb.contracts.specs import EnvSpec
-from minestudio_nb.contracts.telemetry import Event, MetricBatch, Stat
-from minestudio_nb.errors import ConfigError, StoreTimeoutError, TrainingError
-from minestudio_nb.policies import MinePolicy, load_state, to_package
-from minestudio_nb.trainer.checkpoints import Checkpoint, CheckpointStore, find_checkpoint
-from minestudio_nb.trainer.collective import Collective, SingleProcess
+from minestudio_nb.contracts.fragments import Fragment, FragmentMeta
+from minestudio_nb.errors import StoreTimeoutError
+from minestudio_nb.learning import (
+    LossTargets,
+    SampleBatch,
+    collate,
+    effective_sample_size,
+    explained_variance,
+    gae,
+    importance_weights,
+    mean_and_std,
+    moments,
+    normalise_advantages,
+    shuffled_chunks,
+)
+from minestudio_nb.policies import MinePolicy, State
+from minestudio_nb.trainer.checkpoints import Checkpoint
+from minestudio_nb.trainer.data import IterationData, Microbatch
+from minestudio_nb.trainer.guard import Snapshot, all_finite
+from minestudio_nb.trainer.loop import TrainingLoop
+from minestudio_nb.trainer.passes import Evaluation, Evaluator, blank_fragment
+from minestudio_nb.trainer.prefetch import prepared_ahead
 
-__all__ = ["BaseTrainer", "TrainResult"]
+__all__ = ["BaseTrainer", "Now", "Verdict"]
 
-logger = logging.getLogger(__name__)
-
-TAKE_SLICE_S = 1.0
-"""Longest single wait for fragments or during a pause: how late a stop can be noticed, and the ranks' heartbeat."""
-FRAGMENT_DEADLINE_S = 1800.0
-"""After this long without enough fragments (pauses not counted) training fails instead of waiting on."""
-EPISODES_PER_RECORD = 4
-"""Episodes filmed for each ``record_video_interval``, as in MineStudio."""
-SMALL_MODEL_BYTES = 50_000_000
-"""Up to this size of the weights, ``recovery_interval`` None means a checkpoint after every iteration."""
+REPLACEMENT_WAIT_S = 10.0
+"""How long an iteration waits for others instead of lost fragments, before it goes on without them."""
+REMEMBERED_FRAGMENTS = 100_000
+"""Of so many fragments the trainer remembers how often it used them."""
 
 
-@dataclass(frozen=True)
-class TrainResult:
-    """How training ended.
+class Now(NamedTuple):
+    """What the policy says of a microbatch now, with gradients.
 
-    ``reason`` is ``"num_iterations"``, ``"stopped"`` (an order), ``"target_return"``, ``"max_env_steps"``,
-    ``"max_minutes"`` or what ``stop_check`` said. ``env_steps`` counts distinct steps trained on,
-    ``samples`` every use.
+    ``log_probs`` of the taken actions, ``values`` in the value head's units and ``entropy`` in nats are ``(samples,)``,
+    ``pi_logits`` log-probabilities ``{component: (M, L, n)}``.
     """
 
-    reason: str
-    iterations: int
-    version: int
-    env_steps: int
-    samples: int
-    checkpoint: Path | None
+    log_probs: Tensor
+    values: Tensor
+    entropy: Tensor
+    pi_logits: dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class _Border:
-    """What rank 0 tells the others at a border: orders, and fragments once they are there."""
+class Verdict(NamedTuple):
+    """What becomes of an optimizer step whose gradient is there: ``step`` makes it, ``enough`` ends the iteration's
+    passes before it, ``undo`` takes the whole iteration back, for the ``cause``."""
 
-    order: ControlOrder
-    stop: str = ""
-    metas: tuple[FragmentMeta, ...] | None = None
-    failure: str = ""
+    what: Literal["step", "enough", "undo"]
+    cause: str = ""
+
+
+STEP = Verdict("step")
 
 
 @dataclass
-class Progress:
-    """What counts on through the run; saved with each checkpoint."""
+class _Tally:
+    """What the optimizer steps of one iteration came to."""
 
-    iteration: int = 0
-    """Iterations completed."""
-    version: int = 0
-    env_steps: int = 0
-    samples: int = 0
-    seconds: float = 0.0
-    """Training time, pauses not counted."""
-    edits: dict[str, tuple[Any, Any]] = field(default_factory=dict)
-    """Live edits in force: the configuration's value and the edited one by key."""
+    terms: Tensor
+    """Weighted sums over the samples of the steps that were made."""
+    weight: float = 0.0
+    steps: int = 0
+    skipped: int = 0
+    cause: str = ""
+    over: bool = False
+    """Whether the rest of the iteration's steps is not wanted."""
+    undone: bool = False
 
 
-class BaseTrainer(ABC):
-    """See the module docstring. A subclass implements :meth:`iterate`, and may extend what is saved.
+class BaseTrainer(TrainingLoop):
+    """Fetches, evaluates, estimates advantages and makes optimizer steps, alike on one rank and on many.
 
-    Args:
-        policy: built alike on every rank; it is moved to ``device``.
-        reference_policy: what KL is measured against; None copies the initial policy where it is needed.
-        config: the whole configuration; live edits replace it.
-        store: where fragments come from.
-        publisher: where new weights go (used on rank 0).
-        control: orders (used on rank 0).
-        telemetry: where numbers and events go (used on rank 0).
-        checkpoints: where checkpoints go (written on rank 0, read by all); None: none are written.
-        collective: how ranks agree.
-        session: the session's name, part of every weights package.
-        extra_state: called at each checkpoint; what it returns is saved with it and comes back as
-            ``resumed_extra_state`` after :meth:`setup`.
-        stop_check: called on rank 0 at each border, and before weights are published; a text ends training with that
-            reason. It must answer alike until the next iteration.
-        return_window: mean return over a full window of episodes or NaN, for ``target_return``.
-        on_edit: called on rank 0 with key and value of each edit that was applied, for settings that live elsewhere.
-        on_request: called on rank 0 with each request that is not the trainer's own, such as one to record episodes.
-        first_version: lowest policy version to publish; one that replaces a dead trainer stays above what workers hold.
+    An algorithm implements :meth:`loss`, and names in ``terms`` what it reports. It may replace
+    :meth:`estimate_advantages` and :meth:`make_optimizer`; extend :meth:`prepare`, :meth:`before_update`,
+    :meth:`judge`, :meth:`after_update`, :meth:`state` and :meth:`resumed`; or replace :meth:`iterate` as a whole.
+    Decorated with :func:`~minestudio_nb.trainer.register_trainer` it is chosen by ``trainer_name``. Faults, ranks, live
+    edits, checkpoints and weights are not its concern.
     """
 
-    def __init__(
-        self,
-        *,
-        policy: MinePolicy,
-        config: OnlineConfig,
-        env_spec: EnvSpec,
-        store: FragmentStore,
-        publisher: WeightsPublisher,
-        control: ControlBox,
-        telemetry: TelemetrySink,
-        checkpoints: CheckpointStore | None = None,
-        reference_policy: MinePolicy | None = None,
-        collective: Collective | None = None,
-        session: str = "session",
-        device: str | torch.device = "cpu",
-        extra_state: Callable[[], Mapping[str, Any]] | None = None,
-        stop_check: Callable[[], str | None] | None = None,
-        return_window: Callable[[], float] | None = None,
-        on_edit: Callable[[str, Any], None] | None = None,
-        on_request: Callable[[Mapping[str, Any]], None] | None = None,
-        fragment_deadline: float = FRAGMENT_DEADLINE_S,
-        first_version: int = 0,
-    ) -> None:
-        self.device = torch.device(device)
-        self.policy = policy.to(self.device)
-        self.reference_policy = None if reference_policy is None else reference_policy.to(self.device)
-        self.config, self.env_spec, self.session = config, env_spec, session
-        self.store, self.publisher, self.control, self.telemetry = store, publisher, control, telemetry
-        self.checkpoints = checkpoints
-        self.collective: Collective = collective or SingleProcess()
-        self.resumed_extra_state: Mapping[str, Any] | None = None
-        self.progress = Progress()
-        self.metrics: MetricBatch = {}
-        self.optimizer = self.make_optimizer()
-        self._extra_state, self._stop_check, self._return_window = extra_state, stop_check, return_window
-        self._on_edit, self._on_request = on_edit, on_request
-        self._fragment_deadline = fragment_deadline
-        self._first_version = first_version
-        self._revision = 0
-        self._saved_at = -1
-        self._last_checkpoint: Path | None = None
+    terms: Sequence[str] = ("ppo/loss",)
+    """Metrics, from the catalogue, whose sums over the samples :meth:`loss` returns, in this order."""
 
-    # For subclasses.
+    # An algorithm's own.
 
     @abstractmethod
+    def loss(self, part: Microbatch, targets: LossTargets, total: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of a microbatch, and the sums of its terms.
+
+        The loss is a sum over the samples, each times ``targets.weights``, divided by ``total``: the weight of *all*
+        samples of the optimizer step, so that microbatches and ranks add up to one mean. :meth:`forward` gives what the
+        policy says.
+
+        Args:
+            part: chunks of steps on the training device.
+            targets: what :meth:`fetch_fragments_and_estimate_advantages` found for these steps, without gradients;
+                advantages are normalised as ``normalize_advantage_full_batch`` says.
+            total: a scalar tensor.
+
+        Returns:
+            ``(loss, sums)``: a scalar with a gradient, and detached sums over the samples, one for each of ``terms``.
+        """
+
+    def estimate_advantages(self, batch: SampleBatch, start: Evaluation) -> tuple[Tensor, Tensor]:
+        """Advantages, and targets of the value function, ``(B, T)`` in reward units; GAE unless replaced.
+
+        ``start`` is what the weights at the iteration's start say of ``batch``: among it values ``(B, T + 1)``, and
+        those of the observations that episodes were cut off at.
+        """
+        train = self.config.train_config
+        return gae(
+            batch.rewards,
+            start.values,
+            batch.terminated,
+            batch.truncated,
+            start.final_values,
+            train.discount,
+            train.gae_lambda,
+        )
+
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """The optimizer of ``self.policy``; called once, before a checkpoint is loaded into it."""
+        """AdamW; see :meth:`TrainingLoop.make_optimizer`. The learning rate is set before each iteration."""
+        train = self.config.train_config
+        return torch.optim.AdamW(
+            self.policy.parameters(),
+            lr=train.learning_rate,
+            eps=train.adam_eps,
+            weight_decay=train.weight_decay,
+            fused=self.device.type in ("cpu", "cuda"),
+        )
 
-    @abstractmethod
-    def iterate(self, metas: tuple[FragmentMeta, ...]) -> None:
-        """Trains on one iteration's fragments (all ranks' are named; fetch your share), adds to ``self.metrics``."""
+    def before_update(self) -> None:
+        """Called before an iteration's optimizer steps, for schedules; sets the learning rate."""
+        train = self.config.train_config
+        learning_rate = train.learning_rate * (self.share_left if train.anneal_lr_linearly else 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.add_metric("ppo/learning_rate", learning_rate)
 
-    def prepare(self) -> None:  # noqa: B027  (a hook)
-        """Called first by :meth:`setup`, while the policy still is as it was built."""
+    def judge(self, means: Sequence[float]) -> Verdict:
+        """Whether to make the next optimizer step, from the means of ``terms`` over its samples on all ranks."""
+        return STEP
 
-    def resumed(self, checkpoint: Checkpoint) -> None:  # noqa: B027  (a hook)
-        """Called by :meth:`setup` after policy, optimizer, progress and edits were taken from ``checkpoint``."""
+    def after_update(self) -> None:
+        """Called after an iteration's optimizer steps."""
 
-    def edited(self, key: str, value: Any) -> None:  # noqa: B027  (a hook)
-        """Called on every rank after an edit was taken into ``self.config``."""
+    # What it can use.
 
-    def state(self) -> dict[str, Any]:
-        """A subclass's own numbers for a checkpoint."""
-        return {}
+    def fetch_fragments_and_estimate_advantages(self, metas: tuple[FragmentMeta, ...]) -> IterationData:
+        """This rank's share of an iteration: samples, advantages, returns, and what the policy said at its start.
 
-    def reference_weights(self) -> Mapping[str, torch.Tensor] | None:
-        """The reference policy's weights, where a checkpoint must hold them."""
-        return None
+        Lost fragments are replaced by others. Statistics, and normalisation where it is over the iteration, are over
+        the samples of all ranks. Metrics of data are added.
+        """
+        ids, fragments, weights = self._fetch(metas)
+        return self._data_of(collate(fragments, weights), ids)
 
-    # What the runtime calls.
+    def forward(self, part: Microbatch) -> Now:
+        """Runs the policy over a microbatch, in the precision that training uses."""
+        head = self.policy.pi_head
+        with self.precision():
+            outputs, _ = self.policy(part.obs, part.state, {"first": part.first})
+            pi_logits = outputs["pi_logits"]
+            return Now(
+                head.logprob(part.actions, pi_logits).flatten(),
+                outputs["vpred"].flatten(),
+                head.entropy(pi_logits).flatten(),
+                pi_logits,
+            )
+
+    def update(self, data: IterationData) -> None:
+        """All optimizer steps of the iteration, undone where weights broke or :meth:`judge` says so; adds metrics."""
+        self.before_update()
+        self._snapshot.take()
+        tally, generator = _Tally(torch.zeros(len(self.terms), dtype=torch.float64)), self.seeded()
+        for _ in range(self.config.train_config.epochs_per_iteration):
+            self._pass(data, generator, tally)
+            if tally.over:
+                break
+        if not tally.undone and not all_finite(self.policy):
+            tally.undone, tally.cause = True, "a weight is no longer finite"
+        if tally.undone:
+            self._snapshot.restore()
+            tally.skipped, tally.steps = self.config.optimizer_steps_per_iteration, 0
+        self._report_update(tally)
+        self.after_update()
 
     @property
-    def is_main(self) -> bool:
-        """Whether this is rank 0."""
-        return self.collective.rank == 0
+    def share_left(self) -> float:
+        """What is left of ``num_iterations``: 1 at the first iteration, falling linearly to 0."""
+        return max(0.0, 1.0 - self.progress.iteration / self.config.train_config.num_iterations)
 
-    def setup(self) -> None:
-        """Resumes where asked to and publishes the weights that training begins with.
+    def precision(self) -> AbstractContextManager[Any]:
+        """The context in which policies compute: bfloat16 where that is safe (``use_amp``), or nothing."""
+        if self.config.train_config.use_amp:
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return contextlib.nullcontext()
 
-        Raises:
-            CheckpointError, WeightsError: the checkpoint to resume from is unusable.
-            ConfigError: there are more or fewer ranks than ``train_config.num_workers``.
-        """
-        if self.config.train_config.num_workers != self.collective.world_size:
-            raise ConfigError(
-                f"train_config.num_workers is {self.config.train_config.num_workers}, but {self.collective.world_size} "
-                "ranks train. Set it to the number of training processes; one process trains as one rank."
-            )
-        self._agree_on_weights()
-        self.prepare()
-        resume = self.config.train_config.resume
-        if resume:
-            folder = find_checkpoint(resume, self.checkpoints or CheckpointStore("."))
-            checkpoint = CheckpointStore(folder.parent).load(folder)
-            self._resume(checkpoint)
-            self.resumed(checkpoint)
-            self.event("resume", f"Resumed from {folder.name} at iteration {self.progress.iteration}.")
-        self.progress.version = max(self.progress.version, self._first_version)
-        self._publish()
+    def evaluator(self, policy: MinePolicy) -> Evaluator:
+        """Passes of ``policy`` over batches, without gradients."""
+        train = self.config.train_config
+        return Evaluator(policy, train.context_length, train.batch_size_per_gpu, self.precision)
 
-    def train(self) -> TrainResult:
-        """Iterates until a rule, an order or an error ends it; a last checkpoint is written in the first two cases."""
-        while True:
-            started = time.monotonic()
-            border = self._next_border()
-            if border.stop or border.metas is None:
-                break
-            self.add_metric("train/wait_seconds", self._waited)
-            self.iterate(border.metas)
-            self.progress.iteration += 1
-            self.progress.version += 1
-            self._publish()
-            elapsed = time.monotonic() - started - self._paused
-            self.progress.seconds += elapsed
-            self._close_iteration(elapsed)
-        if self.progress.iteration != self._saved_at:
-            self.save()
-        done, path = self.progress, self._last_checkpoint
-        return TrainResult(border.stop, done.iteration, done.version, done.env_steps, done.samples, path)
+    # The loop's.
 
-    def save(self, label: str = "") -> Path | None:
-        """Writes a checkpoint (rank 0) and returns its folder."""
-        self._saved_at = self.progress.iteration
-        if not self.is_main or self.checkpoints is None:
-            return None
-        state = {
-            "progress": {name: getattr(self.progress, name) for name in self.progress.__dataclass_fields__},
-            "torch_rng": torch.get_rng_state(),
-            "trainer": self.state(),
-        }
-        checkpoint = Checkpoint(
-            iteration=self.progress.iteration,
-            weights=self.policy.state_dict(),
-            optimizer=self.optimizer.state_dict(),
-            state=state,
-            reference=self.reference_weights(),
-            extra=dict(self._extra_state()) if self._extra_state else {},
-        )
-        path = self.checkpoints.save(checkpoint, label, self.config.train_config.keep_interval)
-        self._last_checkpoint = path
-        return path
+    def prepare(self) -> None:
+        """See :meth:`TrainingLoop.prepare`."""
+        self._snapshot = Snapshot(self.policy, self.optimizer)
+        self._parameters = list(self.policy.parameters())
+        self._uses: OrderedDict[int, int] = OrderedDict()
+        if self.config.train_config.zero_initial_vf:
+            self.policy.value_head.zero_()
 
-    # Numbers and events.
+    def resumed(self, checkpoint: Checkpoint) -> None:
+        """See :meth:`TrainingLoop.resumed`."""
+        self.edited("train_config.weight_decay", self.config.train_config.weight_decay)  # it may have been edited
 
-    def add_metric(self, name: str, value: float, weight: float = 1.0) -> None:
-        """Adds to the iteration's metrics."""
-        self.metrics.setdefault(name, Stat()).add(float(value), float(weight))
+    def edited(self, key: str, value: Any) -> None:
+        """See :meth:`TrainingLoop.edited`."""
+        if key == "train_config.weight_decay":
+            for group in self.optimizer.param_groups:
+                group["weight_decay"] = float(value)
 
-    def event(self, kind: str, message: str, severity: Any = "info", **data: Any) -> None:
-        """Tells the user, from rank 0."""
-        if self.is_main:
-            event = Event(kind, message, severity, "trainer", self.progress.iteration, data=data)
-            self.telemetry.event(event)
+    def iterate(self, metas: tuple[FragmentMeta, ...]) -> None:
+        """Fetch, evaluate, advantages, optimizer steps; see :meth:`TrainingLoop.iterate`."""
+        ids, fragments, weights = self._fetch(metas)
+        started, samples_before = time.monotonic(), self.progress.samples
+        self.update(self._data_of(collate(fragments, weights), ids))
+        seconds = time.monotonic() - started
+        self.add_metric("train/update_seconds", seconds)
+        self.add_metric("train/samples_per_second", (self.progress.samples - samples_before) / max(seconds, 1e-9))
 
-    # The border.
+    # Fetching.
 
-    def _next_border(self) -> _Border:
-        """Waits, with a heartbeat between the ranks, until there is something to do."""
-        self._waited = self._paused = 0.0
-        announced = False
-        while True:
-            started = time.monotonic()
-            border: _Border = self.collective.broadcast(self._read_border() if self.is_main else None)
-            elapsed = time.monotonic() - started
-            self._apply(border.order)
-            if border.failure:
-                raise TrainingError(border.failure)
-            if border.stop or border.metas is not None:
-                self._waited += elapsed
-                return border
-            if border.order.paused:
-                self._paused += elapsed
-                if not announced:
-                    self.event("state", f"Training paused at iteration {self.progress.iteration}.")
-                    announced = True
-            else:
-                self._waited += elapsed
+    def _fetch(self, metas: tuple[FragmentMeta, ...]) -> tuple[list[int], list[Fragment], list[float]]:
+        """This rank's share: numbers, data, weights. Lost ones are replaced by others, or by blanks of weight 0."""
+        rank, ranks = self.collective.rank, self.collective.world_size
+        share = len(metas) // ranks
+        ids = [meta.fragment_id for meta in metas[rank * share : (rank + 1) * share]]
+        fetched = self.store.fetch(ids)
+        lost = [slot for slot, fragment in enumerate(fetched) if fragment is None]
+        counts = torch.zeros(ranks)
+        counts[rank] = len(lost)
+        counts = self.collective.all_reduce(counts)
+        spares: tuple[FragmentMeta, ...] = ()
+        total = int(counts.sum())
+        if total:
+            spares = self.collective.broadcast(self._take_spares(total) if self.is_main else None)
+            offset = int(counts[:rank].sum())
+            for slot, meta in zip(lost, spares[offset:], strict=False):
+                ids[slot] = meta.fragment_id
+                fetched[slot] = self.store.fetch([meta.fragment_id])[0]
+            self.add_metric("buffer/lost_fragments", total)
+        self._count_uses((*metas, *spares))
+        weights = [0.0 if fragment is None else 1.0 for fragment in fetched]
+        return ids, [self._blank() if fragment is None else fragment for fragment in fetched], weights
 
-    def _read_border(self) -> _Border:
-        """Rank 0: orders first, then fragments; returns after one slice of waiting at most."""
-        order = self.control.read(self._revision)
-        if order.paused and not (order.stop or order.edits or order.requests):
-            order = self.control.wait(self._revision, TAKE_SLICE_S)
-        if order.stop:
-            return _Border(order, stop="stopped")
-        if order.paused:
-            return _Border(order)
-        preview = self._config_with(order.edits)
-        reason = self._rule_that_ends(preview)
-        if reason:
-            return _Border(order, stop=reason)
+    def _blank(self) -> Fragment:
+        length = self.config.rollout_config.fragment_length
+        return blank_fragment(self.env_spec, self.policy, length, self.progress.version)
+
+    def _take_spares(self, count: int) -> tuple[FragmentMeta, ...]:
         try:
-            metas = self.store.take(preview.fragments_per_iteration, self.progress.version, TAKE_SLICE_S)
-        except StoreTimeoutError as error:
-            if self._waited > self._fragment_deadline:
-                text = f"No iteration's worth of fragments came within {self._fragment_deadline:g} s: {error}"
-                return _Border(order, failure=f"{text} Look at the events of the rollout workers.")
-            return _Border(order)
-        return _Border(order, metas=tuple(metas))
+            spares = tuple(self.store.take(count, self.progress.version, REPLACEMENT_WAIT_S))
+        except StoreTimeoutError:
+            spares = ()
+        done = "others were taken" if spares else "no others came, so the iteration is smaller"
+        self.event("lost_fragments", f"The data of {count} fragments was lost; {done}.", "warning", count=count)
+        return spares
 
-    def _config_with(self, edits: tuple[Edit, ...]) -> OnlineConfig:
-        config = self.config
-        for edit in edits:
-            if _why_not(edit, config) is None:
-                config = config.with_value(edit.key, edit.value)
-        return config
+    def _count_uses(self, metas: tuple[FragmentMeta, ...]) -> None:
+        for meta in metas:
+            uses = self._uses[meta.fragment_id] = self._uses.get(meta.fragment_id, 0) + 1
+            self._uses.move_to_end(meta.fragment_id)
+            self.progress.env_steps += meta.length if uses == 1 else 0
+            self.add_metric("buffer/reuse", uses)
+        while len(self._uses) > REMEMBERED_FRAGMENTS:
+            self._uses.popitem(last=False)
 
-    def _apply(self, order: ControlOrder) -> None:
-        """Takes edits and requests; the same on every rank."""
-        for edit in order.edits:
-            self._apply_edit(edit)
-        self._revision = max(self._revision, order.revision)
-        for request in order.requests:
-            if request.get("kind") == "checkpoint":
-                path = self.save(str(request.get("label") or "requested"))
-                self.event("checkpoint", f"Checkpoint {path.name if path else ''} written on request.")
-            elif self.is_main and self._on_request:
-                self._on_request(request)
+    # What the weights at the iteration's start say.
 
-    def _apply_edit(self, edit: Edit) -> None:
-        iteration = self.progress.iteration
-        problem = _why_not(edit, self.config)
-        if problem is None:
-            before = self.config.get(edit.key)
-            self.config = self.config.with_value(edit.key, edit.value)
-            base = self.progress.edits.get(edit.key, (before,))[0]
-            self.progress.edits[edit.key] = (base, self.config.get(edit.key))
-            self.edited(edit.key, self.config.get(edit.key))
-        if not self.is_main:
-            return
-        if problem is None:
-            self.control.answer(edit.revision, "applied", iteration)
-            told = {"revision": edit.revision, "key": edit.key, "value": self.config.get(edit.key)}
-            self.event("edit", f"{edit.key} = {edit.value!r} applied @ iteration {iteration}.", **told)
-            if self._on_edit:
-                self._on_edit(edit.key, self.config.get(edit.key))
-        else:
-            self.control.answer(edit.revision, "rejected", iteration, problem)
-            self.event("edit", f"{edit.key} = {edit.value!r} rejected: {problem}", "warning", revision=edit.revision)
+    def _data_of(self, batch: SampleBatch, ids: list[int]) -> IterationData:
+        """Evaluation at the start, advantages and importance weights, with statistics over all ranks."""
+        train, head = self.config.train_config, self.policy.value_head
+        start = self.evaluate_start(batch, ids)
+        values = start.values[:, :-1]
+        advantages, returns = self.estimate_advantages(batch, start)
+        importance, importance_stats = importance_weights(
+            start.log_probs, batch.log_probs, batch.weights, train.importance_weight_clamp
+        )
+        staleness = ((self.progress.version - batch.versions) * batch.weights).sum().double().reshape(1)
+        parts = [moments(of, batch.weights) for of in (advantages, returns, returns - values)]
+        sums = self.collective.all_reduce(torch.cat([*parts, importance_stats, staleness]))
+        self._report_data(sums)
+        if train.use_normalized_vf and torch.isfinite(sums).all():
+            mean, mean_square = (sums[4:6] / sums[3]).tolist()
+            head.update_scale(mean, mean_square, float(sums[3]))
+        if train.normalize_advantage_full_batch:
+            advantages = normalise_advantages(advantages, sums[:3])
+        targets = LossTargets(
+            log_probs=start.log_probs,
+            values=head.normalize(values.to(self.device)).cpu(),
+            advantages=advantages,
+            returns=head.normalize(returns.to(self.device)).cpu(),
+            importance=importance,
+            weights=batch.weights,
+        )
+        states, mask = self.reference_context(batch, ids)
+        return IterationData(batch, targets, start.chunk_states, states, mask, train.context_length, self.device)
 
-    def _rule_that_ends(self, config: OnlineConfig) -> str:
-        """The stop rule that holds now, or an empty text."""
-        train, progress = config.train_config, self.progress
-        if progress.iteration >= train.num_iterations:
-            return "num_iterations"
-        if train.max_env_steps is not None and progress.env_steps >= train.max_env_steps:
-            return "max_env_steps"
-        if train.max_minutes is not None and progress.seconds >= 60.0 * train.max_minutes:
-            return "max_minutes"
-        if train.target_return is not None and self._return_window and self._return_window() >= train.target_return:
-            return "target_return"
-        return (self._stop_check() if self._stop_check else None) or ""
+    def evaluate_start(self, batch: SampleBatch, ids: list[int]) -> Evaluation:
+        """Log-probabilities and values of the weights at the iteration's start.
 
-    # After an iteration.
+        Those that the workers stored are the same where the very same weights acted in the same arithmetic. Version 0
+        is excepted: workers may have begun with the policy as built, before the trainer prepared its value head.
+        """
+        evaluator, version = self.evaluator(self.policy), self.progress.version
+        if not self.policy.is_recurrent:
+            if version > 0 and self._workers_compute_alike() and bool((batch.versions == version).all()):
+                return evaluator.from_behaviour(batch)
+            return evaluator.evaluate(batch, [])
+        state: State = batch.state
+        reused = [self._uses.get(number, 0) > 1 for number in ids]
+        if any(reused):
+            previous = self.store.previous(ids)
+            chosen = [fragment if again else None for fragment, again in zip(previous, reused, strict=True)]
+            state = evaluator.warm_up(chosen, state, recorded=True)
+        return evaluator.evaluate(batch, state)
 
-    def _publish(self) -> None:
-        if self.is_main:
-            package = to_package(self.policy, self.session, self.progress.version)
-            self.publisher.publish(package, collect=not self._rule_that_ends(self.config))
+    def _workers_compute_alike(self) -> bool:
+        rollout = self.config.rollout_config
+        worker = rollout.worker_config
+        on_cpu = worker.device == "cpu" or (worker.device == "auto" and rollout.num_gpus_per_worker == 0)
+        plain = worker.inference_dtype == "float32" and not self.config.train_config.use_amp
+        return self.device.type == "cpu" and on_cpu and plain
 
-    def _close_iteration(self, elapsed: float) -> None:
-        train, iteration = self.config.train_config, self.progress.iteration
-        if iteration % train.save_interval == 0 or iteration % self._recovery_interval() == 0:
-            self.save()
-        if self.is_main:
-            if train.record_video_interval and iteration % train.record_video_interval == 0 and self._on_request:
-                self._on_request({"kind": "record", "episodes": EPISODES_PER_RECORD})
-            self.add_metric("train/iteration_seconds", elapsed)
-            self.add_metric("train/policy_version", self.progress.version)
-            self.add_metric("train/samples_total", self.progress.samples)
-            self.telemetry.iteration(iteration, self.metrics)
-        self.metrics = {}
+    def reference_context(self, batch: SampleBatch, ids: list[int]) -> tuple[State, Tensor | None]:
+        """A recurrent reference policy's state before each chunk, and where its KL may be trusted, ``(B, T)``.
 
-    def _recovery_interval(self) -> int:
-        if self.config.recovery_interval is not None:
-            return self.config.recovery_interval
-        size = sum(parameter.numel() * parameter.element_size() for parameter in self.policy.parameters())
-        return 1 if size < SMALL_MODEL_BYTES else self.config.train_config.save_interval
+        Of an algorithm that has none: nothing.
+        """
+        return [], None
 
-    @torch.no_grad()
-    def _agree_on_weights(self) -> None:
-        """Gives every rank rank 0's weights: a user's generator need not build the same twice."""
+    # Optimizer steps.
+
+    def _pass(self, data: IterationData, generator: torch.Generator, tally: _Tally) -> None:
+        """One pass over the data in optimizer steps; ends early when :meth:`judge` says so."""
+        train = self.config.train_config
+        order, per_step = self._deal(data, generator)
+        # On a CPU a second thread would only take time from the first.
+        ahead = train.prefetch_batches if self.device.type != "cpu" else 0
+        microbatches = prepared_ahead(data.microbatch, order, ahead)
+        for moments_of_step in per_step:
+            weight = float(moments_of_step[0])
+            of_step = moments_of_step.to(self.device, torch.float32)
+            self.optimizer.zero_grad(set_to_none=True)
+            sums = torch.zeros(len(self.terms), device=self.device)
+            for part in itertools.islice(microbatches, train.gradient_accumulation):
+                targets = part.targets(None if train.normalize_advantage_full_batch else of_step)
+                loss, part_sums = self.loss(part, targets, of_step[0])
+                loss.backward()
+                sums += part_sums
+            norm, sums = self._join_ranks(sums)
+            if not (norm < float("inf") and torch.isfinite(sums).all()):
+                tally.skipped, tally.cause = tally.skipped + 1, "a loss or a gradient is not finite"
+                continue
+            verdict = self.judge((sums / max(weight, 1.0)).tolist())
+            if verdict.what != "step":
+                tally.over, tally.undone, tally.cause = True, verdict.what == "undo", verdict.cause or tally.cause
+                return
+            self.optimizer.step()
+            self.add_metric("ppo/grad_norm", norm)
+            tally.steps += 1
+            tally.terms += sums
+            tally.weight += weight
+
+    def _deal(self, data: IterationData, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Chunks dealt into microbatches ``(n, chunks)``, and the moments of each step's advantages ``(steps, 3)``.
+
+        The moments are those over all ranks; the first of them is the weight of the step's samples.
+        """
+        train, batch = self.config.train_config, data.batch
+        order = shuffled_chunks(batch.size, batch.length, train.context_length, train.batches_per_iteration, generator)
+        steps = train.batches_per_iteration // train.gradient_accumulation
+        return order, self.collective.all_reduce(data.chunk_moments[order.reshape(steps, -1)].sum(1))
+
+    def _join_ranks(self, sums: Tensor) -> tuple[float, Tensor]:
+        """Adds gradients and sums over the ranks and clips; the norm before that, and the sums, float64 on the CPU."""
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         if self.collective.world_size > 1:
-            for policy in filter(None, (self.policy, self.reference_policy)):
-                for tensor in policy.state_dict().values():
-                    self.collective.broadcast_tensor(tensor)
+            flat = torch.cat([*(gradient.flatten() for gradient in gradients), sums])
+            parts = self.collective.all_reduce(flat).split([*(gradient.numel() for gradient in gradients), len(sums)])
+            for gradient, part in zip(gradients, parts, strict=False):
+                gradient.copy_(part.view(gradient.shape))
+            sums = parts[-1]
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.train_config.max_grad_norm)
+        both = torch.cat([norm.reshape(1), sums]).cpu().double()
+        return float(both[0]), both[1:]
 
-    # Resuming.
+    # Numbers.
 
-    def _resume(self, checkpoint: Checkpoint) -> None:
-        load_state(self.policy, checkpoint.weights)
-        if self.config.train_config.resume_optimizer:
-            self.optimizer.load_state_dict(dict(checkpoint.optimizer))
-        self.progress = Progress(**checkpoint.state["progress"])
-        self._saved_at = self.progress.iteration
-        for key, (base, value) in list(self.progress.edits.items()):
-            if self.config.get(key) == base:
-                self.config = self.config.with_value(key, value)
-                if self.is_main and self._on_edit:
-                    self._on_edit(key, value)
-            else:  # whoever resumed gave another value, and that is newer
-                del self.progress.edits[key]
-        torch.set_rng_state(checkpoint.state["torch_rng"])
-        self.resumed_extra_state = checkpoint.extra
+    @property
+    def weighs_stale_samples(self) -> bool:
+        """Whether the objective uses importance weights, so that their statistics mean something."""
+        return True
 
-    def seeded(self) -> torch.Generator:
-        """A generator for this rank and iteration: nothing to save, and a resume repeats it exactly."""
-        words = [self.config.train_config.seed, self.collective.rank, self.progress.iteration]
-        seed = int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1
-        return torch.Generator().manual_seed(seed)
+    def _report_data(self, sums: Tensor) -> None:
+        """From the sums over all ranks: advantages 0-2, returns 3-5, errors 6-8, importance 9-12, staleness 13."""
+        stats, count = sums[9:13], max(float(sums[9]), 1e-9)
+        self.add_metric("ppo/advantage_std", float(mean_and_std(sums[:3])[1]))
+        self.add_metric("ppo/explained_variance", explained_variance(sums[3:6], sums[6:9]))
+        if self.weighs_stale_samples:
+            self.add_metric("ppo/importance_weight", float(stats[1]) / count, count)
+            self.add_metric("ppo/importance_clamped_fraction", float(stats[3]) / count, count)
+            self.add_metric("ppo/effective_sample_size", effective_sample_size(stats), count)
+        self.add_metric("rollout/staleness", float(sums[13]) / count, count)
 
-
-def _why_not(edit: Edit, config: OnlineConfig) -> str | None:
-    """Why an edit cannot be applied to a running job, or None."""
-    spec = field_specs().get(edit.key)
-    if spec is None:
-        return f"there is no setting {edit.key!r}"
-    if not spec.live:
-        return spec.why_not_live or "it cannot be changed while training runs"
-    try:
-        config.with_value(edit.key, edit.value)
-    except ConfigError as error:
-        return "; ".join(error.problems) or str(error)
-    return None
+    def _report_update(self, tally: _Tally) -> None:
+        self.progress.samples += round(tally.weight)
+        self.add_metric("ppo/updates_skipped", tally.skipped)
+        self.add_metric("ppo/optimizer_steps", tally.steps)
+        if tally.weight:
+            for name, value in zip(self.terms, (tally.terms / tally.weight).tolist(), strict=True):
+                self.add_metric(name, value, tally.weight)
+        if tally.skipped:
+            undone = "the whole iteration was undone" if tally.undone else "they changed nothing"
+            text = f"{tally.skipped} optimizer steps skipped on all ranks, {undone}: {tally.cause}."
+            self.event("update_skipped", text, "warning", skipped=tally.skipped)

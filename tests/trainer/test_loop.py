@@ -20,7 +20,7 @@ from minestudio_nb.trainer import (
     PPOTrainer,
     base,
     get_trainer_class,
-    ppo,
+    loop,
     register_trainer,
     trainer_names,
 )
@@ -186,7 +186,7 @@ def test_lost_fragments_are_replaced_by_others() -> None:
 
 
 def test_without_others_lost_fragments_count_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ppo, "REPLACEMENT_WAIT_S", 0.0)
+    monkeypatch.setattr(base, "REPLACEMENT_WAIT_S", 0.0)
     one_step = {"num_iterations": 1, "gradient_accumulation": 4}
     holes = Bench(small_config(**one_step), FeedStore(lost=[6, 7], limit=8))
     holes.run()
@@ -371,4 +371,4 @@ def test_prefetching_keeps_order_and_errors(ahead: int) -> None:
 
 
 def test_heartbeats_are_far_below_the_deadlines_of_process_groups() -> None:
-    assert base.TAKE_SLICE_S <= 5.0
+    assert loop.TAKE_SLICE_S <= 5.0
