@@ -229,7 +229,7 @@ def test_the_plain_objective_is_held_against_what_the_workers_stored() -> None:
             obs = torch.from_numpy(fragment.obs["obs"][:8])[None]
             with torch.no_grad():
                 outputs, _ = biased()({"obs": obs}, [], {})
-            log_probs = biased().pi_head.log_prob(torch.from_numpy(fragment.actions)[None], outputs["pi_logits"])
+            log_probs = biased().pi_head.logprob(torch.from_numpy(fragment.actions)[None], outputs["pi_logits"])
             log_ratios.append(log_probs[0] + math.log(4.0))
         ratio = torch.cat(log_ratios).exp()
         outside = ((ratio - 1).abs() > 0.2).float().mean().item()
