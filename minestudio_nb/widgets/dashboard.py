@@ -7,8 +7,11 @@ order after the other, so that neither a busy cell nor a slow session holds anyt
 from __future__ import annotations
 
 import logging
+import math
 import queue
+import secrets
 import threading
+import time
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib import resources
@@ -20,6 +23,7 @@ import traitlets
 from minestudio_nb.contracts.view import ORDERS, SessionView
 from minestudio_nb.errors import MineStudioError
 from minestudio_nb.widgets.messages import clean
+from minestudio_nb.widgets.poster import poster_html, take_poster
 from minestudio_nb.widgets.pump import Pump, PumpSettings
 
 __all__ = ["PANELS", "Dashboard", "front_end"]
@@ -32,6 +36,8 @@ _SCRIPTS = ("vendor/uPlot.iife.min.js", "core.js", *(f"{name}.js" for name in PA
 _STYLES = ("vendor/uPlot.min.css", "dashboard.css")
 ORDER_SECONDS = 1.0
 """How long the thread of orders waits for another one before it ends."""
+POSTER_SECONDS = 60.0
+"""How old the picture may become that stays in the notebook."""
 
 
 @lru_cache(maxsize=1)
@@ -43,7 +49,11 @@ def front_end() -> tuple[str, str]:
 
 
 class Dashboard(anywidget.AnyWidget):
-    """Shows a session live.
+    """Shows a session live, as the last line of a cell.
+
+    What it displays is two outputs: a picture, and the live display that takes its place while a kernel feeds it. So a
+    notebook that is opened without one, or exported, shows the picture. It is renewed once a minute while somebody
+    looks, and when the session stops.
 
     Args:
         view: the session.
@@ -56,6 +66,7 @@ class Dashboard(anywidget.AnyWidget):
     panels = traitlets.List(traitlets.Unicode()).tag(sync=True)
     setting_keys = traitlets.List(traitlets.Unicode(), allow_none=True, default_value=None).tag(sync=True)
     session_name = traitlets.Unicode().tag(sync=True)
+    poster_key = traitlets.Unicode().tag(sync=True)
     _pump: Pump = None  # type: ignore[assignment]
 
     def __init__(
@@ -69,10 +80,17 @@ class Dashboard(anywidget.AnyWidget):
         if unknown:
             raise ValueError(f"A display has the panels {', '.join(PANELS)}; {', '.join(unknown)} is none of them.")
         super().__init__(
-            panels=list(panels), setting_keys=None if keys is None else list(keys), session_name=view.head().name
+            panels=list(panels),
+            setting_keys=None if keys is None else list(keys),
+            session_name=view.head().name,
+            poster_key=secrets.token_hex(4),
         )
         self._view = view
-        self._pump = Pump(view, self.send, settings)
+        self._pump = Pump(view, self.send, settings, self._keep_poster)
+        self._posters: list[str] = []
+        """Identifiers of the displayed pictures."""
+        self._poster_at = -math.inf
+        self._poster_state = ""
         self._orders = _Orders(view, self.send)
         self.on_msg(self._receive)
 
@@ -80,6 +98,42 @@ class Dashboard(anywidget.AnyWidget):
     def pump(self) -> Pump:
         """What feeds the display; its ``statistics`` tell what that costs."""
         return self._pump
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import publish_display_data
+
+        name = f"msnb-{self.poster_key}-{len(self._posters)}"
+        publish_display_data(self._poster_bundle(), transient={"display_id": name})
+        self._posters.append(name)
+        bundle = super()._repr_mimebundle_()
+        if bundle is not None:
+            text = f"The live dashboard of {self.session_name} needs the kernel that showed it."
+            publish_display_data({**bundle[0], "text/plain": text}, bundle[1])
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """For what asks for one output only."""
+        bundle = super()._repr_mimebundle_(**options)
+        return bundle and ({**bundle[0], **self._poster_bundle()}, bundle[1])
+
+    def update_poster(self) -> None:
+        """Renews the pictures that stay in the notebook where this display was shown."""
+        if not self._posters:
+            return
+        from IPython.display import publish_display_data
+
+        bundle = self._poster_bundle()
+        for name in self._posters:
+            publish_display_data(bundle, transient={"display_id": name}, update=True)
+
+    def _poster_bundle(self) -> dict[str, Any]:
+        poster = take_poster(self._view, self._pump.mosaic)
+        self._poster_at, self._poster_state = time.monotonic(), poster.state
+        return {"text/plain": repr(poster), "text/html": poster_html(poster, self.poster_key)}
+
+    def _keep_poster(self) -> None:
+        """Renews the pictures when they are old, or the session's state is another one. Called by the pump."""
+        if time.monotonic() - self._poster_at > POSTER_SECONDS or self._view.head().state != self._poster_state:
+            self.update_poster()
 
     def close(self) -> None:
         """Takes the display away and ends its threads."""

@@ -32,7 +32,7 @@ from typing import Any
 from minestudio_nb.contracts.telemetry import METRICS
 from minestudio_nb.contracts.view import SessionView
 from minestudio_nb.widgets.messages import clean, column_names, event_row, field_row, pack_points, thin_out
-from minestudio_nb.widgets.mosaic import MOST_TILES, build_mosaic
+from minestudio_nb.widgets.mosaic import MOST_TILES, Mosaic, build_mosaic
 
 __all__ = ["Pump", "PumpSettings"]
 
@@ -105,12 +105,22 @@ class Pump:
         view: what is shown.
         send: delivers a message to all views of the display.
         settings: see :class:`PumpSettings`.
+        on_data: is called after each look at the session's numbers.
     """
 
-    def __init__(self, view: SessionView, send: Send, settings: PumpSettings | None = None) -> None:
+    def __init__(
+        self,
+        view: SessionView,
+        send: Send,
+        settings: PumpSettings | None = None,
+        on_data: Callable[[], None] | None = None,
+    ) -> None:
         self._view = view
         self._send = send
         self._settings = settings or PumpSettings()
+        self._on_data = on_data
+        self.mosaic = Mosaic()
+        """The newest frames that were sent."""
         self._lock = threading.RLock()
         self._clients: dict[str, _Client] = {}
         self._greeting: set[str] = set()
@@ -220,6 +230,8 @@ class Pump:
             self.statistics["held_back"] += 1
         else:
             self._send_tick(data, now)
+        if data and self._on_data is not None:
+            self._on_data()
 
     def _new_names(self) -> bool:
         """Whether points have columns that were not known before."""
@@ -288,6 +300,7 @@ class Pump:
         mosaic = build_mosaic({name: tiles[name] for name in names[:MOST_TILES]})
         message["tiles"] = {"all": sorted(tiles, key=_tile_order), **mosaic.layout}
         if mosaic.jpeg:
+            self.mosaic = mosaic
             message["tiles"]["buffer"] = len(buffers)
             buffers.append(mosaic.jpeg)
 

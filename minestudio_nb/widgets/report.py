@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from html import escape
 
 from minestudio_nb.contracts.telemetry import METRICS, Event
-from minestudio_nb.widgets.curves import PANELS, Panel
+from minestudio_nb.widgets.panels import PANELS, Panel
 from minestudio_nb.widgets.report_style import STYLE
 from minestudio_nb.widgets.series import Point, duration, number, series, smooth, with_unit
-from minestudio_nb.widgets.svg import Line, Marker, dot_strip, line_chart
+from minestudio_nb.widgets.svg import Line, dot_strip, event_markers, line_chart
 
 __all__ = ["Fact", "ReportData", "ReportVideo", "render_report", "summary_facts"]
 
@@ -167,7 +167,7 @@ def _video(video: ReportVideo) -> str:
 def _learning(data: ReportData) -> str:
     if not data.points:
         return '<section><h2>Learning</h2><p class="empty">No iteration was finished.</p></section>'
-    markers = _markers(data)
+    markers = event_markers(data.points, data.events, MAX_MARKERS)
     xs, raw = series(data.points, "episode/return")
     window_x, window = series(data.points, "episode/return_window")
     lines = [
@@ -202,20 +202,6 @@ def _panel(panel: Panel, points: Sequence[Point]) -> str:
     return (
         f'<figure class="card"><figcaption><b>{escape(panel.title)}</b> {keys}</figcaption>{chart}{help_text}</figure>'
     )
-
-
-def _markers(data: ReportData) -> list[Marker]:
-    """Edits, warnings and errors at the env steps of their iteration, or of the last iteration before their time."""
-    steps = {point["iteration"]: point["env_steps"] for point in data.points}
-    markers = []
-    for event in data.events:
-        if event.severity == "info" and event.kind != "edit":
-            continue
-        x = steps.get(event.iteration)
-        if x is None:
-            x = max((point["env_steps"] for point in data.points if point["time"] <= event.time), default=0)
-        markers.append(Marker(x, f"{event.kind}: {event.message}", event.severity))
-    return markers[-MAX_MARKERS:]
 
 
 def _evaluations(data: ReportData) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from minestudio_nb.widgets.series import number, thin
+from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.widgets.series import Point, number, thin
 
-__all__ = ["CHART_CSS", "Line", "Marker", "dot_strip", "line_chart", "sparkline_svg", "ticks"]
+__all__ = ["CHART_CSS", "Line", "Marker", "dot_strip", "event_markers", "line_chart", "sparkline_svg", "ticks"]
 
 POINTS_DRAWN = 400
 """Points per line; more are averaged."""
@@ -47,6 +48,19 @@ class Marker:
     x: float
     text: str
     severity: str = "info"
+
+
+def event_markers(points: Sequence[Point], events: Sequence[Event], most: int) -> list[Marker]:
+    """The newest ``most`` edits, warnings and errors, each at the env steps of its iteration, or of its time."""
+    steps = {point["iteration"]: point["env_steps"] for point in points}
+    told = [event for event in events if event.severity != "info" or event.kind == "edit"][-most:]
+    markers = []
+    for event in told:
+        x = steps.get(event.iteration)
+        if x is None:
+            x = max((point["env_steps"] for point in points if point["time"] <= event.time), default=0)
+        markers.append(Marker(x, f"{event.kind}: {event.message}", event.severity))
+    return markers
 
 
 @dataclass(frozen=True)

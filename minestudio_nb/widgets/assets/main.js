@@ -7,6 +7,13 @@ function render({ model, el }) {
   root.msnbStore = store; // for tests and the curious
   const panels = [];
   const lost = h("p", { class: "msnb-lost", role: "alert", hidden: true });
+  const waiting = h("p", { class: "msnb-waits", role: "status" }, "Waiting for the kernel …");
+  root.append(waiting);
+  // Where it is fed, the display takes the place of the picture that stays in a saved notebook.
+  const key = model.get("poster_key");
+  const showPoster = (yes) => {
+    for (const poster of document.getElementsByClassName(`msnb-for-${key}`)) poster.hidden = !yes;
+  };
   // Keys that steer a panel must not reach the notebook's own shortcuts; saving and the like must.
   root.addEventListener("keydown", (event) => {
     if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
@@ -27,6 +34,11 @@ function render({ model, el }) {
       changes.add("tiles");
     }
     root.classList.toggle("msnb-dark", isDark(el));
+    if (changes.has("history")) {
+      root.classList.add("msnb-live");
+      waiting.remove();
+    }
+    if (changes.has("head")) showPoster(false);
     for (const panel of panels) panel.update(changes);
   }, (silent) => {
     lost.hidden = !silent;
@@ -55,6 +67,7 @@ function render({ model, el }) {
   watcher.observe(root);
 
   return () => {
+    showPoster(true);
     watcher.disconnect();
     document.removeEventListener("visibilitychange", onVisibility);
     link.close();
