@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from minestudio_nb.config import LoadedConfig, field_specs
 from minestudio_nb.contracts.control import Edit
+from minestudio_nb.contracts.fields import nearest_hint
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.contracts.view import Tile
-from minestudio_nb.errors import MineStudioError, SessionStateError
+from minestudio_nb.errors import ConfigError, MineStudioError, SessionStateError
 from minestudio_nb.history import History
 from minestudio_nb.results import SessionStatus, shown_path
 from minestudio_nb.runtime.base import EvaluationResult, Runtime
@@ -39,6 +40,8 @@ class ReadableSession:
         self._loaded: LoadedConfig | None = None
         self._runtime: Runtime | None = None
         self._history = History()
+        self._last_tiles: Mapping[str, Tile] = {}
+        """The newest that anybody saw, for pictures of a session that has ended."""
         self.evaluations: dict[str, EvaluationResult] = {}
         """Results of ``evaluate()`` by label; ``report()`` shows ``"before"`` and ``"after"``."""
 
@@ -72,6 +75,16 @@ class ReadableSession:
         """The dotted keys that ``set()`` accepts."""
         return sorted(key for key, spec in field_specs().items() if spec.live)
 
+    def _require_live(self, key: str) -> None:
+        spec = field_specs().get(key)
+        if spec is None:
+            raise ConfigError(f"there is no setting {key!r}{nearest_hint(key, field_specs())}")
+        if not spec.live:
+            raise ConfigError(
+                f"{key} cannot change while a session runs. {spec.why_not_live} "
+                f"Live keys: {', '.join(self.live_keys())}."
+            )
+
     def status(self) -> SessionStatus:
         """What holds now; asks the runtime."""
         self._refresh()
@@ -84,7 +97,10 @@ class ReadableSession:
     def tiles(self) -> Mapping[str, Tile]:
         """How each environment stands, by ``"worker/env"``: newest frame, step, return so far, value and action."""
         self._require("tiles", *RUNNING, "FINISHED")
-        return self._live().tiles()
+        tiles = self._live().tiles()
+        if any(tile.frame is not None for tile in tiles.values()):
+            self._last_tiles = tiles
+        return tiles
 
     # What happened so far.
 

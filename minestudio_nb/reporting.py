@@ -6,63 +6,104 @@ Gathers data from the session and hands it to :mod:`minestudio_nb.widgets`, whic
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minestudio_nb.config import redact_text
+from minestudio_nb.config import LoadedConfig, field_specs, redact, redact_text
+from minestudio_nb.results import shown_path
 from minestudio_nb.runs import RunDirectory, write_atomically
 
 if TYPE_CHECKING:
+    from minestudio_nb.displays import DisplayedSession
     from minestudio_nb.runtime.base import EvaluationResult
-    from minestudio_nb.session import OnlineSession
+    from minestudio_nb.widgets.report import ReportData, ReportVideo
 
-__all__ = ["write_report", "write_summary"]
+__all__ = ["shown_report", "write_report", "write_summary"]
+
+MAX_SHOWN_BYTES = 4_000_000
+"""Largest report that a notebook keeps; a larger one is shown without its videos."""
 
 _TITLES: Mapping[str, str] = {"before": "Before training", "after": "After training"}
 
 
-def write_report(session: OnlineSession, path: Path) -> Path:
+def write_report(session: DisplayedSession, path: Path) -> Path:
     """Writes the report at ``path``, and beside it the curves and a video of each evaluation with a recording."""
     from minestudio_nb.widgets.curves import curves_png
-    from minestudio_nb.widgets.report import Fact, ReportData, render_report, summary_facts
+    from minestudio_nb.widgets.report import render_report
 
-    run = RunDirectory(session.run_root, session.run_directory.name)
-    config = session.config.config
-    goal = config.train_config.target_return
     path.parent.mkdir(parents=True, exist_ok=True)
+    name, config = session.run_directory.name, session.config.config
+    run = RunDirectory(session.run_root, name)
+    points = list(session.points)
+    (path.parent / run.curves.name).write_bytes(curves_png(points, name, config.train_config.target_return))
     videos = [
         video
         for label, result in session.evaluations.items()
         for video in _videos(label, result, path.parent, config.rollout_config.worker_config.video_fps)
     ]
+    write_atomically(path, render_report(_report_data(session, videos)))
+    return path
+
+
+def shown_report(session: DisplayedSession, path: Path) -> Any:
+    """The report at ``path`` for a notebook; without its videos where it is too large for one."""
+    from minestudio_nb.widgets.report import ShownReport, render_report
+
+    text = path.read_text(encoding="utf-8")
+    if len(text) > MAX_SHOWN_BYTES:
+        text = render_report(_report_data(session, []))
+    return ShownReport(text, session.poster(), shown_path(path))
+
+
+def _report_data(session: DisplayedSession, videos: Sequence[ReportVideo]) -> ReportData:
+    """What a report of ``session`` tells."""
+    from minestudio_nb.widgets.report import Fact, ReportData, summary_facts
+
+    run = RunDirectory(session.run_root, session.run_directory.name)
+    points = list(session.points)
     facts = [
         Fact(
             f"return, {_title(label).lower()}", f"{result.mean_return:.2f}", f"{len(result.returns)} held-out episodes"
         )
         for label, result in session.evaluations.items()
     ]
-    points = list(session.points)
-    (path.parent / run.curves.name).write_bytes(curves_png(points, session.run_directory.name, goal))
-    data = ReportData(
-        name=session.run_directory.name,
+    return ReportData(
+        name=run.name,
         state=session.state,
         points=points,
         events=list(session.event_list),
+        edits=list(session.edit_list),
+        frames=session.poster().mosaic,
         facts=[*facts, *summary_facts(points)],
         videos=videos,
         evaluations={_title(label): list(result.returns) for label, result in session.evaluations.items()},
+        changes=_changes(session.config),
         config_text=run.config.read_text(encoding="utf-8") if run.config.is_file() else "",
         whole_config=redact_text(session.config.whole_config),
         failure=session.failure,
-        goal=goal,
+        goal=session.config.config.train_config.target_return,
         goal_reached=session.reached_target(),
     )
-    write_atomically(path, render_report(data))
-    return path
 
 
-def write_summary(session: OnlineSession, seconds: float) -> Path:
+def _changes(loaded: LoadedConfig) -> list[tuple[str, str, str]]:
+    """The settings that are not at their defaults: key, default, value; secrets removed."""
+    rows = []
+    for key, spec in field_specs().items():
+        value = loaded.config.get(key)
+        if value != spec.default and not isinstance(value, Mapping):
+            *_, name = key.split(".")
+            hidden = redact({name: value})[name]
+            rows.append((key, _setting(spec.default), _setting(hidden)))
+    return rows
+
+
+def _setting(value: Any) -> str:
+    return "–" if value is None else str(value)
+
+
+def write_summary(session: DisplayedSession, seconds: float) -> Path:
     """Writes ``summary.json`` into the run directory: what the run cost and what came of it.
 
     Args:

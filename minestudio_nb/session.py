@@ -15,28 +15,23 @@ from __future__ import annotations
 
 import asyncio
 import math
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from minestudio_nb.branching import prepare_fork, record_end, record_start
-from minestudio_nb.config import LoadedConfig, Plan, Resources, field_specs, load_config, plan
+from minestudio_nb.config import LoadedConfig, Plan, Resources, load_config, plan
 from minestudio_nb.contracts.control import Edit
-from minestudio_nb.contracts.fields import nearest_hint
+from minestudio_nb.displays import DisplayedSession, in_notebook
 from minestudio_nb.environments.build import prepare_simulator
 from minestudio_nb.errors import ConfigError, RunError, SessionStateError, TrainingError
 from minestudio_nb.history import History
-from minestudio_nb.reading import ReadableSession
 from minestudio_nb.results import Goal, SessionStatus, StopReport
 from minestudio_nb.runs import RunDirectory, fresh_name
 from minestudio_nb.runtime import make_runtime
 from minestudio_nb.runtime.base import EvaluationResult, RuntimeSpec
-
-if TYPE_CHECKING:
-    from minestudio_nb.widgets.dashboard import Dashboard
 
 __all__ = ["OnlineSession"]
 
@@ -46,7 +41,7 @@ LABEL_POLL_SECONDS = 0.1
 """How often a fork looks for a checkpoint that was asked for and is not written yet."""
 
 
-class OnlineSession(ReadableSession):
+class OnlineSession(DisplayedSession):
     """One training run.
 
     Args:
@@ -177,16 +172,6 @@ class OnlineSession(ReadableSession):
         self._refresh()
         return edit
 
-    def _require_live(self, key: str) -> None:
-        spec = field_specs().get(key)
-        if spec is None:
-            raise ConfigError(f"there is no setting {key!r}{nearest_hint(key, field_specs())}")
-        if not spec.live:
-            raise ConfigError(
-                f"{key} cannot change while a session runs. {spec.why_not_live} "
-                f"Live keys: {', '.join(self.live_keys())}."
-            )
-
     def pause(self) -> None:
         """Stops rollout and training at the next border; environments' deadlines are suspended."""
         self._require("pause", "TRAINING", "PAUSED")
@@ -280,35 +265,6 @@ class OnlineSession(ReadableSession):
         self._live().wait(LABEL_POLL_SECONDS)
         return True
 
-    # Showing it.
-
-    def report(self, path: str | Path | None = None) -> Path:
-        """Writes a self-contained ``report.html`` (by default into the run directory) and returns its path."""
-        from minestudio_nb.reporting import write_report
-
-        self._refresh()
-        return write_report(self, Path(path) if path is not None else self.run_directory / "report.html")
-
-    def dashboard(self, panels: Sequence[str] | None = None) -> Dashboard:
-        """The live display, for the last line of a cell. ``panels`` chooses some of its parts, see ``Dashboard``."""
-        from minestudio_nb.live import LiveView
-        from minestudio_nb.widgets.dashboard import PANELS, Dashboard
-
-        return Dashboard(LiveView(self), PANELS if panels is None else panels)
-
-    def tuner(self, keys: Sequence[str] | None = None) -> Dashboard:
-        """Controls alone: for the live settings ``keys``, or for all of them.
-
-        Raises:
-            ConfigError: a key is unknown or not live.
-        """
-        from minestudio_nb.live import LiveView
-        from minestudio_nb.widgets.dashboard import Dashboard
-
-        for key in keys or ():
-            self._require_live(key)
-        return Dashboard(LiveView(self), ["tuning"], keys)
-
     # Waiting.
 
     async def until(
@@ -350,13 +306,19 @@ class OnlineSession(ReadableSession):
     # The end.
 
     def stop(self, timeout: float = 60.0) -> StopReport:
-        """Ends training and rollout, saves a checkpoint, ends every process of the session. Legal in every state."""
+        """Ends training and rollout, saves a checkpoint, ends every process of the session. Legal in every state.
+
+        In a notebook it leaves a picture of the session below the cell, see :meth:`poster`.
+        """
         if self._stop_report is not None and self.state in ("STOPPED", "FAILED"):
+            self._show_end()
             return self._stop_report
         failed = self.state == "FAILED"
         began = time.time()
         if self._runtime is not None:
             self._try_refresh()
+            if in_notebook():
+                self._keep_last_frames()
             self._states.set("STOPPING")
             self._runtime.stop(timeout)
             self._history.reload(self.run_directory)
@@ -364,6 +326,7 @@ class OnlineSession(ReadableSession):
         self._states.set("FAILED" if failed else "STOPPED")
         if self._runtime is not None:
             record_end(self._run(), self.state, self.failure)
+        self._show_end()
         return self._stop_report
 
     def __enter__(self) -> Self:
@@ -406,7 +369,7 @@ class OnlineSession(ReadableSession):
         if self._runtime_name == "inline":
             return False
         wishes = (self._detached, loaded.config.detach_rollout_manager)
-        return next((wish for wish in wishes if wish is not None), _in_notebook())
+        return next((wish for wish in wishes if wish is not None), in_notebook())
 
     def _resume_path(self, resume: str | Path) -> Path:
         path = Path(resume)
@@ -451,11 +414,5 @@ class OnlineSession(ReadableSession):
         self._labels_asked = set()
         self._states.failure = ""
         self._history = History()
+        self._last_tiles = {}
         self.evaluations = {}
-
-
-def _in_notebook() -> bool:
-    """Whether this process is a Jupyter kernel."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return shell is not None and hasattr(shell, "kernel")

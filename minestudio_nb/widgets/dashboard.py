@@ -121,6 +121,7 @@ class Dashboard(anywidget.AnyWidget):
             return
         from IPython.display import publish_display_data
 
+        self._view.refresh()
         bundle = self._poster_bundle()
         for name in self._posters:
             publish_display_data(bundle, transient={"display_id": name}, update=True)
@@ -128,7 +129,7 @@ class Dashboard(anywidget.AnyWidget):
     def _poster_bundle(self) -> dict[str, Any]:
         poster = take_poster(self._view, self._pump.mosaic)
         self._poster_at, self._poster_state = time.monotonic(), poster.state
-        return {"text/plain": repr(poster), "text/html": poster_html(poster, self.poster_key)}
+        return {"text/plain": repr(poster), "text/html": poster_html(poster, self.poster_key, self.panels)}
 
     def _keep_poster(self) -> None:
         """Renews the pictures when they are old, or the session's state is another one. Called by the pump."""

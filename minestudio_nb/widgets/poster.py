@@ -23,13 +23,15 @@ from minestudio_nb.widgets.panels import PANELS, Panel
 from minestudio_nb.widgets.series import Point, duration, number, series, smooth, thin, with_unit
 from minestudio_nb.widgets.svg import CHART_CSS, Line, Marker, event_markers, line_chart
 
-__all__ = ["Poster", "poster_html", "take_poster"]
+__all__ = ["Poster", "became", "poster_html", "take_poster"]
 
 POINTS_DRAWN = 150
 """Points per line; the charts are small."""
 MAX_ROWS = 8
 """Newest edits, and newest warnings and errors, in the tables."""
 MAX_MARKERS = 40
+SHOWN = ("head", "environments", "curves", "tuning", "events")
+"""The panels of a display that have a part in its picture, in their order."""
 _CHIPS = {
     "TRAINING": "#1f7a48",
     "FINISHED": "#2862a8",
@@ -117,24 +119,30 @@ def take_poster(view: SessionView, mosaic: Mosaic | None = None) -> Poster:
     )
 
 
-def poster_html(poster: Poster, instead: str = "") -> str:
-    """The HTML of ``poster``; it gives way to the live display with the key ``instead`` while that is fed."""
+def poster_html(poster: Poster, instead: str = "", panels: Sequence[str] = SHOWN) -> str:
+    """The HTML of ``poster``; it gives way to the live display with the key ``instead`` while that is fed.
+
+    ``panels`` are those of the display: a part belongs to a panel, and those of other panels are left out.
+    """
     made = time.strftime("%d %B %Y, %H:%M UTC", time.gmtime(poster.made)).lstrip("0")
     note = f"As it stood on {made}."
     if instead:
         note += " The live dashboard takes this place while the kernel runs that shows it."
+    drawn = {
+        "head": lambda: _figures(poster),
+        "environments": lambda: _frames(poster.mosaic),
+        "curves": lambda: _curves(poster),
+        "tuning": lambda: _edits(poster.edits),
+        "events": lambda: _troubles(poster.events),
+    }
     parts = [
         _head(poster),
-        _figures(poster),
-        _frames(poster.mosaic),
-        _curves(poster),
-        _edits(poster.edits),
-        _troubles(poster.events),
+        *(drawn[name]() for name in SHOWN if name in panels),
         f'<div class="msnb-muted" style="{_MUTED};font-size:12px;margin-top:8px">{note}</div>',
     ]
     style = (
         "background:#ffffff;color:#23272e;border:1px solid #d9dde3;border-radius:8px;padding:12px 16px;"
-        "font-family:system-ui,sans-serif;font-size:13px;line-height:1.45;max-width:1100px"
+        "font-family:system-ui,sans-serif;font-size:13px;line-height:1.45;max-width:980px"
     )
     sheet = _DARK + (_INSTEAD if instead else "")
     names = f"msnb-poster msnb-instead msnb-for-{escape(instead)}" if instead else "msnb-poster"
@@ -191,7 +199,7 @@ def _frames(mosaic: Mosaic) -> str:
     if not mosaic.jpeg:
         return ""
     tiles = mosaic.layout["tiles"]
-    width = min(max(mosaic.layout["columns"] * mosaic.layout["width"], 300), 352)
+    width = min(max(mosaic.layout["columns"] * mosaic.layout["width"], 288), 306)
     told = "; ".join(f"{tile['name']}: step {tile['step']}, return {number(tile['return'])}" for tile in tiles)
     many = f"the newest frames of {len(tiles)} environments" if len(tiles) > 1 else "the newest frame"
     return _image(mosaic.jpeg, "image/jpeg", width, many, told)
@@ -205,7 +213,7 @@ def _curves(poster: Poster) -> str:
     window_x, window = _series(poster.points, "episode/return_window")
     lines = [Line("mean of an iteration", xs, raw, 1, faint=True), Line("latest episodes", window_x, window, 1)]
     markers = event_markers(poster.points, poster.events, MAX_MARKERS)
-    parts = [_chart("Return per episode", lines, (680, 240) if poster.mosaic.jpeg else (1040, 240), markers)]
+    parts = [_chart("Return per episode", lines, (612, 260) if poster.mosaic.jpeg else (930, 240), markers)]
     parts += [_panel(panel, poster.points) for panel in PANELS]
     return "".join(parts)
 
@@ -217,7 +225,7 @@ def _panel(panel: Panel, points: Sequence[Point]) -> str:
         if xs:
             lines.append(Line(name, *thin(xs, smooth(ys), POINTS_DRAWN), colour))
             names.append(name)
-    return _chart(panel.title, lines, (336, 170)) if lines else ""
+    return _chart(panel.title, lines, (306, 160)) if lines else ""
 
 
 def _series(points: Sequence[Point], metric: str) -> tuple[list[float], list[float]]:
@@ -235,8 +243,9 @@ def _chart(title: str, lines: Sequence[Line], size: tuple[int, int], markers: Se
     if not chart.startswith("<svg"):
         return ""
     inner = chart[chart.index(">") + 1 : chart.rindex("</svg>")]
-    keys = _keys([line for line in lines if not line.faint], 8 + 7.4 * len(title) + 14, width) if len(lines) > 1 else ""
-    top = 36 if 'y1="27"' in keys else 20
+    named = [line for line in lines if not line.faint] if len(lines) > 1 else []
+    keys, rows = _keys(named, 8 + 7.4 * len(title) + 14, width)
+    top = 20 + 16 * (rows - 1)
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" width="{width}" height="{height + top}" '
         f'viewBox="0 0 {width} {height + top}"><style>{style}</style>'
@@ -247,18 +256,20 @@ def _chart(title: str, lines: Sequence[Line], size: tuple[int, int], markers: Se
     return _image(svg.encode(), "image/svg+xml", width, f"{title}: {last}", title, "msnb-chart")
 
 
-def _keys(lines: Sequence[Line], left: float, width: int) -> str:
-    """The names of lines in their colours beside a title that ends at ``left``, or below it where they do not fit."""
-    widths = [16 + 6.2 * len(line.name) + 12 for line in lines]
-    at, row = (left, 11) if left + sum(widths) <= width else (8.0, 27)
-    parts = []
-    for line, space in zip(lines, widths, strict=True):
+def _keys(lines: Sequence[Line], left: float, width: int) -> tuple[str, int]:
+    """The names of lines in their colours, from ``left`` on beside the title and then below it; and how many rows."""
+    parts, at, row = [], left, 0
+    for line in lines:
+        space = 16 + 6.2 * len(line.name)
+        if at + space > width:
+            at, row = 8.0, row + 1
+        y = 11 + 16 * row
         parts.append(
-            f'<line class="c{line.colour}" stroke-width="3" x1="{at:.0f}" x2="{at + 12:.0f}" y1="{row}" y2="{row}"/>'
-            f'<text x="{at + 16:.0f}" y="{row + 4}" style="font-size:11px">{escape(line.name)}</text>'
+            f'<line class="c{line.colour}" stroke-width="3" x1="{at:.0f}" x2="{at + 12:.0f}" y1="{y}" y2="{y}"/>'
+            f'<text x="{at + 16:.0f}" y="{y + 4}" style="font-size:11px">{escape(line.name)}</text>'
         )
-        at += space
-    return "".join(parts)
+        at += space + 12
+    return "".join(parts), row + 1
 
 
 def _image(content: bytes, media_type: str, width: int, alt: str, title: str, name: str = "msnb-frames") -> str:
@@ -270,11 +281,12 @@ def _image(content: bytes, media_type: str, width: int, alt: str, title: str, na
 
 
 def _edits(edits: Sequence[Edit]) -> str:
-    rows = [(edit.key, _value(edit.value), _became(edit)) for edit in reversed(edits[-MAX_ROWS:])]
+    rows = [(edit.key, _value(edit.value), became(edit)) for edit in reversed(edits[-MAX_ROWS:])]
     return _table(f"Edits{_of(len(edits))}", ("setting", "new value", "what became of it"), rows)
 
 
-def _became(edit: Edit) -> str:
+def became(edit: Edit) -> str:
+    """What became of an edit, in a few words."""
     if edit.status == "applied":
         return f"applied @ iteration {edit.iteration}"
     return f"rejected: {edit.reason}" if edit.status == "rejected" else "requested"
@@ -303,8 +315,10 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> s
         return ""
     cell = "text-align:left;padding:2px 16px 2px 0;vertical-align:top"
     head = "".join(f'<th class="msnb-muted" style="{cell};{_MUTED};font-weight:400">{name}</th>' for name in heads)
-    body = "".join("<tr>" + "".join(f'<td style="{cell}">{escape(text)}</td>' for text in row) + "</tr>" for row in rows)
+    lines = ("".join(f'<td style="{cell}">{escape(text)}</td>' for text in row) for row in rows)
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    table = "margin:2px 0;border-collapse:collapse;font-size:13px"
     return (
-        f'<div style="margin-top:8px"><b>{escape(title)}</b><table style="margin:2px 0;border-collapse:collapse;font-size:13px">'
+        f'<div style="margin-top:8px"><b>{escape(title)}</b><table style="{table}">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )

@@ -11,14 +11,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from typing import Any
 
+from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.telemetry import METRICS, Event
+from minestudio_nb.widgets.mosaic import Mosaic
 from minestudio_nb.widgets.panels import PANELS, Panel
+from minestudio_nb.widgets.poster import Poster, became, poster_html
 from minestudio_nb.widgets.report_style import STYLE
 from minestudio_nb.widgets.series import Point, duration, number, series, smooth, with_unit
 from minestudio_nb.widgets.svg import Line, dot_strip, event_markers, line_chart
 
-__all__ = ["Fact", "ReportData", "ReportVideo", "render_report", "summary_facts"]
+__all__ = ["Fact", "ReportData", "ReportVideo", "ShownReport", "render_report", "summary_facts"]
 
 MAX_VIDEOS = 8
 """Videos in one report."""
@@ -58,10 +62,15 @@ class ReportData:
     state: str
     points: Sequence[Point] = ()
     events: Sequence[Event] = ()
+    edits: Sequence[Edit] = ()
+    frames: Mosaic = field(default_factory=Mosaic)
+    """The newest frames."""
     facts: Sequence[Fact] = ()
     videos: Sequence[ReportVideo] = ()
     evaluations: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """Returns of held-out episodes by label, for example ``before`` and ``after``, in the order to show."""
+    changes: Sequence[tuple[str, str, str]] = ()
+    """The settings that are not at their defaults: key, default, value."""
     config_text: str = ""
     """The configuration as used, YAML."""
     whole_config: str = ""
@@ -79,8 +88,10 @@ def render_report(data: ReportData) -> str:
         _header(data),
         _facts(data.facts),
         _videos(data.videos),
+        _frames(data.frames),
         _learning(data),
         _evaluations(data),
+        _edits(data.edits),
         _events(data.events),
         _metrics(data.points),
         _configuration(data),
@@ -164,6 +175,22 @@ def _video(video: ReportVideo) -> str:
     return f"<figure>{body}<figcaption><b>{label}</b> {escape(video.caption)}</figcaption></figure>"
 
 
+def _frames(frames: Mosaic) -> str:
+    if not frames.jpeg:
+        return ""
+    cells = "".join(
+        f"<tr><td>{escape(str(tile['name']))}</td><td>{escape(str(tile['task']))}</td><td>{number(tile['step'])}</td>"
+        f"<td>{number(tile['return'])}</td><td>{number(tile['value'])}</td></tr>"
+        for tile in frames.layout["tiles"]
+    )
+    return (
+        '<section><h2>Last frames</h2><div class="frames">'
+        f'<img src="data:image/jpeg;base64,{_base64(frames.jpeg)}" alt="the newest frames of the environments">'
+        '<div class="card scroll"><table><thead><tr><th>environment</th><th>task</th><th>step</th><th>return</th>'
+        f"<th>value</th></tr></thead><tbody>{cells}</tbody></table></div></div></section>"
+    )
+
+
 def _learning(data: ReportData) -> str:
     if not data.points:
         return '<section><h2>Learning</h2><p class="empty">No iteration was finished.</p></section>'
@@ -224,6 +251,20 @@ def _evaluations(data: ReportData) -> str:
     )
 
 
+def _edits(edits: Sequence[Edit]) -> str:
+    if not edits:
+        return ""
+    rows = "".join(
+        f'<tr class="{"error" if edit.status == "rejected" else "plain"}"><td>{edit.revision}</td>'
+        f"<td><code>{escape(edit.key)}</code></td><td>{escape(str(edit.value))}</td><td>{escape(became(edit))}</td></tr>"
+        for edit in edits
+    )
+    return (
+        '<section><h2>Edits while it ran</h2><div class="card scroll"><table><thead><tr><th></th><th>setting</th>'
+        f"<th>new value</th><th>what became of it</th></tr></thead><tbody>{rows}</tbody></table></div></section>"
+    )
+
+
 def _events(events: Sequence[Event]) -> str:
     if not events:
         return '<section><h2>Events</h2><p class="empty">Nothing happened that needs telling.</p></section>'
@@ -265,6 +306,16 @@ def _metrics(points: Sequence[Point]) -> str:
 
 def _configuration(data: ReportData) -> str:
     parts = []
+    if data.changes:
+        rows = "".join(
+            f"<tr><td><code>{escape(key)}</code></td><td>{escape(value)}</td><td>{escape(default)}</td></tr>"
+            for key, default, value in data.changes
+        )
+        parts.append(
+            '<section><h2>Settings that are not at their defaults</h2><div class="card scroll"><table class="settings">'
+            f"<thead><tr><th>setting</th><th>value</th><th>default</th></tr></thead><tbody>{rows}</tbody></table></div>"
+            "</section>"
+        )
     for title, text in (("Configuration as used", data.config_text), ("Configuration file", data.whole_config)):
         if text:
             parts.append(
@@ -272,6 +323,27 @@ def _configuration(data: ReportData) -> str:
                 f'<pre class="card">{escape(text)}</pre></details></section>'
             )
     return "".join(parts)
+
+
+@dataclass(frozen=True)
+class ShownReport:
+    """A report for the output of a cell: in a frame of its own, or as ``poster`` where frames are taken away."""
+
+    html: str
+    poster: Poster
+    path: str
+
+    def __repr__(self) -> str:
+        return f"Report of {self.poster.name}: {self.path}"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        frame = (
+            f'<iframe title="{escape(repr(self))}" srcdoc="{escape(self.html)}" sandbox="" '
+            'style="width:100%;height:760px;border:1px solid rgba(128,128,128,.35);border-radius:8px"></iframe>'
+        )
+        hide = "<style>.msnb-report:has(iframe) .msnb-poster{display:none}</style>"
+        shown = f'{hide}<div class="msnb-report">{frame}{poster_html(self.poster)}<div>{escape(repr(self))}</div></div>'
+        return {"text/plain": repr(self), "text/html": shown}
 
 
 def _base64(data: bytes) -> str:

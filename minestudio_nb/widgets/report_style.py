@@ -33,6 +33,9 @@ figure{margin:0}
 .videos{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(400px,100%),1fr));gap:1rem}
 .videos video,.videos img{display:block;width:100%;border-radius:10px;background:#000;border:1px solid var(--line)}
 .videos figcaption{margin:.45rem .2rem 0;color:var(--muted)}.videos b{color:var(--text)}
+.frames{display:grid;grid-template-columns:minmax(0,384px) minmax(260px,1fr);gap:1rem;align-items:start}
+.frames img{display:block;width:100%;border-radius:10px;image-rendering:pixelated}
+@media (max-width:700px){.frames{grid-template-columns:1fr}}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(310px,100%),1fr));gap:1rem;margin-top:1rem}
 .card figcaption{margin-bottom:.4rem}
 .charts .muted{font-size:.82rem}
@@ -56,8 +59,10 @@ white-space:pre-wrap;overflow-wrap:anywhere;margin:.4rem 0}
 .failure{background:var(--badback);color:var(--bad);padding:.8rem 1rem;border-radius:10px}
 code{font:.92em ui-monospace,Menlo,Consolas,monospace;white-space:nowrap}
 details summary{cursor:pointer}details summary h2{display:inline-block;margin-bottom:.6rem}
-@media print{.metrics td:nth-child(2){white-space:nowrap}
-.scroll{max-height:none}}
+.settings td:not(:first-child){overflow-wrap:anywhere}
+@media print{:root{--back:#fff}body{font-size:11pt}main{max-width:none;padding:0}
+.scroll{max-height:none}.card,figure,tr{break-inside:avoid}h2{break-after:avoid}
+.charts{grid-template-columns:1fr 1fr}video{display:none}}
 """
     + CHART_CSS
 )

@@ -120,7 +120,12 @@ def test_it_reads_well_where_style_sheets_and_svg_are_taken_away(view: ScriptedV
 def test_the_first_seconds_have_a_poster() -> None:
     html = poster_html(Poster("new", "CONFIGURED"))
     assert "No iteration was finished yet." in html and "<img" not in html
-    only = {"iteration": 1, "time": 1e9, "env_steps": 64, "values": {"episode/return": math.nan, "ppo/entropy_nats": 2.0}}
+    only = {
+        "iteration": 1,
+        "time": 1e9,
+        "env_steps": 64,
+        "values": {"episode/return": math.nan, "ppo/entropy_nats": 2.0},
+    }
     assert len(charts(poster_html(Poster("one", "TRAINING", points=[only])))) == 1
     assert "image/png" not in Poster("new", "CONFIGURED")._repr_mimebundle_()
 
@@ -195,6 +200,11 @@ def test_an_export_shows_pictures(view: ScriptedView, monkeypatch: pytest.Monkey
     assert html.count("data:image/svg+xml") >= 6 and html.count("data:image/jpeg") == 1
     assert "model not found" not in html and "widget-view+json" not in html.split("<body")[1]
     dashboard.close()
+
+
+def test_a_tuner_leaves_its_edits_only(view: ScriptedView) -> None:
+    html = poster_html(take_poster(view), "key", ["tuning"])
+    assert "applied @ iteration 12" in html and not elements(html).sources and "env_restart" not in html
 
 
 def test_one_output_holds_both_where_a_host_asks_for_one(view: ScriptedView) -> None:

@@ -13,13 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.contracts.view import Tile
 from minestudio_nb.telemetry.video import jpeg, write_mp4
+from minestudio_nb.widgets.mosaic import build_mosaic
+from minestudio_nb.widgets.poster import Poster
 from minestudio_nb.widgets.report import (
     MAX_VIDEO_BYTES,
     MAX_VIDEOS,
     ReportData,
     ReportVideo,
+    ShownReport,
     render_report,
     summary_facts,
 )
@@ -85,8 +90,11 @@ def full_data(points: list[dict[str, Any]], text: str, video: ReportVideo) -> Re
         points=points,
         events=events,
         facts=summary_facts(points),
+        edits=[Edit(1, text, text, "rejected", None, text), Edit(2, text, 0.5, "applied", 7)],
+        frames=build_mosaic({text: Tile(np.zeros((8, 8, 3), np.uint8), 3, 1.5, 0.5, None, text)}),
         videos=[ReportVideo(text, text, video.mp4, video.poster)],
         evaluations={"before": [0.0, 1.0], text: [3.0, 5.0]},
+        changes=[(text, text, text)],
         config_text=text,
         whole_config=text,
         failure=text,
@@ -117,6 +125,23 @@ def test_the_report_says_what_changed(points: list[dict[str, Any]], tmp_path: Pa
     assert "<video" in html and "data:video/mp4;base64," in html
     assert "1.50 GB" in html and "1 min 58 s" in html  # memory; 59 iterations of 2 s
     assert html.count("<polyline") >= 10
+
+
+def test_edits_frames_and_changed_settings_are_told(points: list[dict[str, Any]], tmp_path: Path) -> None:
+    html = render_report(full_data(points, "name", a_video(tmp_path)))
+    assert "applied @ iteration 7" in html and "rejected: name" in html
+    assert "Settings that are not at their defaults" in html
+    assert html.count("data:image/jpeg") == 2, "the video's first frame and the newest frames"
+
+
+def test_a_notebook_shows_the_report_in_a_frame_or_else_a_poster(points: list[dict[str, Any]]) -> None:
+    report = render_report(ReportData(EVIL, "STOPPED", points))
+    html = ShownReport(report, Poster(EVIL, "STOPPED", points=points), "runs/x/report.html")._repr_mimebundle_()[
+        "text/html"
+    ]
+    found = elements(html)
+    assert found.tags.count("iframe") == 1 and "script" not in found.tags and "onerror" not in found.attributes
+    assert 'sandbox=""' in html and "msnb-poster" in html
 
 
 def test_a_run_that_never_began_has_a_report() -> None:
