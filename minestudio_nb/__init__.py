@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from minestudio_nb.ancestry import lineage
+    from minestudio_nb.comparison import compare
     from minestudio_nb.config import load_config, plan
     from minestudio_nb.contracts.demonstrations import load_demonstration
     from minestudio_nb.doctor import doctor
@@ -19,14 +21,27 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "OnlineSession": "minestudio_nb.session",
+    "compare": "minestudio_nb.comparison",
     "doctor": "minestudio_nb.doctor",
+    "lineage": "minestudio_nb.ancestry",
     "load_config": "minestudio_nb.config",
     "load_demonstration": "minestudio_nb.contracts.demonstrations",
     "plan": "minestudio_nb.config",
     "play": "minestudio_nb.playing",
 }
 
-__all__ = ["OnlineSession", "__version__", "doctor", "load_config", "load_demonstration", "plan", "play", "runs"]
+__all__ = [
+    "OnlineSession",
+    "__version__",
+    "compare",
+    "doctor",
+    "lineage",
+    "load_config",
+    "load_demonstration",
+    "plan",
+    "play",
+    "runs",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from minestudio_nb.config import LoadedConfig, field_specs
 from minestudio_nb.contracts.control import Edit
@@ -21,6 +21,8 @@ from minestudio_nb.states import RUNNING, State, States
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from minestudio_nb.widgets.figures import NotebookFigure
 
 __all__ = ["ReadableSession"]
 
@@ -103,6 +105,28 @@ class ReadableSession:
         return tiles
 
     # What happened so far.
+
+    def plot(
+        self,
+        metrics: str | Sequence[str] = "return",
+        *,
+        smooth: float = 0.8,
+        x: Literal["iteration", "step", "time"] = "iteration",
+    ) -> NotebookFigure:
+        """Curves as a matplotlib figure, with live edits, checkpoints and faults marked.
+
+        Args:
+            metrics: one or several, in full or short (``"return"``, ``"entropy"``); one chart each.
+            smooth: weight of the moving average, 0 to below 1; 0 draws what was measured.
+            x: iterations, environment steps, or time since the start; a fork's curves begin with its parent's.
+
+        Raises:
+            TelemetryError: there is no such metric, with the nearest name.
+        """
+        from minestudio_nb.plotting import plot_session
+
+        self._refresh()
+        return plot_session(self, metrics, smooth, x)
 
     def metrics(self) -> pd.DataFrame:
         """One row per iteration; columns ``iteration, time, env_steps`` and one per metric."""

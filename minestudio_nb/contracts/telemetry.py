@@ -12,7 +12,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-__all__ = ["METRICS", "Event", "MetricBatch", "MetricSpec", "Reduction", "Stat", "merge_batches"]
+from minestudio_nb.contracts.fields import nearest_hint
+from minestudio_nb.errors import TelemetryError
+
+__all__ = [
+    "METRICS",
+    "Event",
+    "MetricBatch",
+    "MetricSpec",
+    "Reduction",
+    "Stat",
+    "find_metric",
+    "merge_batches",
+    "without_unit",
+]
 
 Reduction = Literal["mean", "sum", "max", "min", "last"]
 Severity = Literal["info", "warning", "error"]
@@ -173,3 +186,34 @@ METRICS: dict[str, MetricSpec] = _catalogue(
     _M("system/cpu_seconds_total", "s", "last", "CPU seconds used by all processes of the session."),
     _M("system/memory_bytes", "bytes", "last", "Resident memory of all processes of the session."),
 )  # fmt: skip
+
+_SHORT = {"kl": "ppo/approx_kl_nats", "lr": "ppo/learning_rate", "ess": "ppo/effective_sample_size"}
+
+
+def find_metric(name: str) -> str:
+    """The metric that ``name`` means: its full name, or that without the group, or also without the unit.
+
+    ``"return"`` is ``"episode/return"``, ``"entropy"`` is ``"ppo/entropy_nats"``.
+
+    Raises:
+        TelemetryError: there is none, with the nearest name, or there are several.
+    """
+    if name in METRICS:
+        return name
+    if name in _SHORT:
+        return _SHORT[name]
+    own = {full: full.partition("/")[2] for full in METRICS}
+    found = [full for full in METRICS if own[full] == name] or [full for full in METRICS if without_unit(full) == name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise TelemetryError(f"the metric {name!r} may be {' or '.join(found)}; give the full name")
+    known = [*METRICS, *_SHORT, *own.values(), *map(without_unit, METRICS)]
+    raise TelemetryError(f"there is no metric {name!r}{nearest_hint(name, known) or '; docs/metrics.md lists them'}")
+
+
+def without_unit(name: str) -> str:
+    """A metric's name without its group, and without its unit where the name ends with it: ``entropy``."""
+    own, unit = name.partition("/")[2], METRICS[name].unit
+    endings = {"s": "_seconds", "steps/s": "_per_second", "samples/s": "_per_second"}
+    return own.removesuffix(endings.get(unit, f"_{unit}"))

@@ -129,7 +129,7 @@ def _told_end(run: RunDirectory, since: float) -> tuple[str, str] | None:
             return "FAILED", message
         if kind == "state" and message.startswith("Training ended"):
             reason = message.removeprefix("Training ended").strip(": .")
-            return ("STOPPED", "") if reason == "stopped" else ("FINISHED", reason)
+            return ("STOPPED", "") if reason == "stopped" else ("FINISHED", f"ended by {reason}")
     return None
 
 

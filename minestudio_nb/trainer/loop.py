@@ -300,7 +300,7 @@ class TrainingLoop(ABC):
             order = self.control.wait(self._revision, TAKE_SLICE_S)
         if order.stop:
             return _Border(order, stop="stopped")
-        if order.paused:
+        if order.paused or order.requests:  # a checkpoint is of the border: before the next iteration's steps
             return _Border(order)
         preview = self._config_with(order.edits)
         reason = self._rule_that_ends(preview)

@@ -138,7 +138,7 @@ def test_a_run_of_before_records_is_listed_by_its_files(tmp_path: Path) -> None:
     tell(run, "execution", "begins", at=NOW - 50)
     tell(run, "state", "Training ended: target_return.")
     (row,) = ms.runs(tmp_path).to_dict("records")
-    assert (row["state"], row["note"], row["iterations"]) == ("FINISHED", "target_return", 3)
+    assert (row["state"], row["note"], row["iterations"]) == ("FINISHED", "ended by target_return", 3)
     assert abs(row["started"].timestamp() - (NOW - 50)) < 1e-3
 
 
