@@ -98,7 +98,7 @@ class ReadableSession:
 
     def tiles(self) -> Mapping[str, Tile]:
         """How each environment stands, by ``"worker/env"``: newest frame, step, return so far, value and action."""
-        self._require("tiles", *RUNNING, "FINISHED")
+        self._states.require("tiles", *RUNNING, "FINISHED")  # as of the last look: displays ask many times a second
         tiles = self._live().tiles()
         if any(tile.frame is not None for tile in tiles.values()):
             self._last_tiles = tiles

@@ -8,15 +8,16 @@ Messages to the browser, each a dict with binary buffers beside it::
 and from it::
 
     {k: "hello", view}                          a view opened, or has missed something: all get the whole history
-    {k: "ack", view, seq}                       it has drawn message ``seq``
+    {k: "ack", view, seq}                       it has drawn all messages up to ``seq``
     {k: "look", view, fps, tiles, visible}      which environments it wants to see, and how often
     {k: "bye", view}                            it closed
 
 Points are float64, a row each of iteration, time, environment steps and one value for each of ``names``; ``shown`` is
 how many points, events and episodes a view has with this message, ``base`` how many it must have had before; one that
-has fewer says hello. Ticks carry all that the
-slowest view has not acknowledged, so that a tick may be left out and no point is ever lost; frames are never sent
-twice. While too many ticks are unacknowledged nothing is sent, and without a view the thread ends.
+has fewer says hello. Ticks carry all that the slowest view has not acknowledged, so that a tick may be left out and no
+point is ever lost; frames are never sent twice. What is due at about the same time goes in one tick, since each message
+costs the kernel more than most of what is in it. While too many ticks are unacknowledged nothing is sent, and without a
+view the thread ends.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.telemetry import METRICS
 from minestudio_nb.contracts.view import SessionView
 from minestudio_nb.widgets.messages import clean, column_names, event_row, field_row, pack_points, thin_out
@@ -136,6 +138,10 @@ class Pump:
         """Points whose names are known."""
         self._told: dict[str, Any] = {}
         """What the last message said of things that are sent only when they change."""
+        self._field_rows: tuple[list[Any], list[dict[str, Any]]] = ([], [])
+        self._edit_rows: tuple[tuple[Edit, ...], list[dict[str, Any]]] = ((), [])
+        """What the rows were made of, and the rows: making them costs more than all else, and they hardly change."""
+        self._held_back = False
         self._data_at = -math.inf
         self._frames_at = -math.inf
         self.statistics = {"messages": 0, "held_back": 0, "bytes": 0}
@@ -147,6 +153,7 @@ class Pump:
         """Takes a message of a view. What is no such message is ignored: a page may be older than this process."""
         kind, name = message.get("k"), str(message.get("view", ""))
         with self._lock:
+            urgent = self._held_back or kind != "ack"
             if kind == "hello":
                 self._clients[name] = _Client(time.monotonic(), self._seq)
                 self._greeting.add(name)
@@ -161,7 +168,8 @@ class Pump:
                     client.acked = seq
                 elif kind == "look":
                     client.look(message)
-        self._wake.set()
+        if urgent:
+            self._wake.set()
 
     def close(self, timeout: float = 5.0) -> None:
         """Ends the thread, within ``timeout`` seconds."""
@@ -202,8 +210,21 @@ class Pump:
         rate = self._frame_rate()
         due = self._data_at + self._settings.data_seconds
         if rate > 0:
-            due = min(due, self._frames_at + 1.0 / rate)
+            picture = self._frames_at + 1.0 / rate
+            due = picture if self._with_frames(rate) else min(due, picture)
         return min(max(due - time.monotonic(), SHORTEST_PAUSE), self._settings.data_seconds)
+
+    def _with_frames(self, rate: float) -> bool:
+        """Whether data wait for the next frames, which come more often."""
+        return rate * self._settings.data_seconds >= 1.0
+
+    def _is_due(self, now: float) -> tuple[bool, bool]:
+        """Whether it is time for data, and for frames."""
+        rate, waited = self._frame_rate(), now - self._data_at
+        frames = rate > 0 and now - self._frames_at >= 1.0 / rate - SHORTEST_PAUSE
+        if rate > 0 and self._with_frames(rate):
+            return frames and waited >= self._settings.data_seconds - 0.5 / rate, frames
+        return waited >= self._settings.data_seconds, frames
 
     def _frame_rate(self) -> float:
         with self._lock:
@@ -220,16 +241,21 @@ class Pump:
                 return
             greeting, self._greeting = self._greeting, set()
             behind = self._seq - min(client.acked for client in self._clients.values())
-        data = bool(greeting) or now - self._data_at >= self._settings.data_seconds
+        data, frames = self._is_due(now)
+        if frames:
+            self._frames_at = now  # also where they are left out
+        if greeting:
+            data = True
         if data:
             self._view.refresh()
             self._data_at = now
+        self._held_back = behind >= self._settings.in_flight
         if greeting or (data and self._new_names()):
             self._send_history()
-        elif behind >= self._settings.in_flight:
-            self.statistics["held_back"] += 1
-        else:
-            self._send_tick(data, now)
+        elif self._held_back:
+            self.statistics["held_back"] += data or frames
+        elif data or frames:
+            self._send_tick(data, frames)
         if data and self._on_data is not None:
             self._on_data()
 
@@ -261,7 +287,7 @@ class Pump:
         shown = _Shown(len(points), len(events), len(episodes))
         self._deliver(message, [rows.tobytes()], shown)
 
-    def _send_tick(self, data: bool, now: float) -> None:
+    def _send_tick(self, data: bool, frames: bool) -> None:
         buffers: list[bytes] = []
         with self._lock:
             base = self._sent[min(client.acked for client in self._clients.values())]
@@ -282,23 +308,20 @@ class Pump:
                 message["events"] = [event_row(event) for event in events]
             if episodes:
                 message["episodes"] = [clean(episode) for episode in episodes]
-        rate = self._frame_rate()
-        if rate > 0 and now - self._frames_at >= 1.0 / rate - SHORTEST_PAUSE:
-            self._frames_at = now
+        if frames:
             self._add_tiles(message, buffers)
-        if data or "tiles" in message:  # data in any case: to acknowledge shows that the view is there
-            self._deliver(message, buffers, shown)
+        self._deliver(message, buffers, shown)  # also when it is empty: to acknowledge shows that the view is there
 
     def _add_tiles(self, message: dict[str, Any], buffers: list[bytes]) -> None:
         with self._lock:
             wanted = [client.tiles for client in self._clients.values() if client.visible]
         tiles = self._view.tiles()
-        names = sorted(tiles, key=_tile_order)
+        every = names = sorted(tiles, key=_tile_order)
         if wanted and all(choice is not None for choice in wanted):
             chosen = {name for choice in wanted if choice is not None for name in choice}
             names = [name for name in names if name in chosen]
         mosaic = build_mosaic({name: tiles[name] for name in names[:MOST_TILES]})
-        message["tiles"] = {"all": sorted(tiles, key=_tile_order), **mosaic.layout}
+        message["tiles"] = {"all": every, **mosaic.layout}
         if mosaic.jpeg:
             self.mosaic = mosaic
             message["tiles"]["buffer"] = len(buffers)
@@ -306,11 +329,15 @@ class Pump:
 
     def _standing(self) -> dict[str, Any]:
         """What is sent when it changes."""
-        head = self._view.head()
+        head, edits, fields = self._view.head(), tuple(self._view.edits()), list(self._view.fields())
+        if edits != self._edit_rows[0]:
+            self._edit_rows = edits, [clean(asdict(edit)) for edit in edits]
+        if fields != self._field_rows[0]:
+            self._field_rows = fields, [field_row(spec, value) for spec, value in fields]
         return {
             "head": {**vars(head), "values": clean(head.values)},
-            "edits": [clean(asdict(edit)) for edit in self._view.edits()],
-            "fields": [field_row(spec, value) for spec, value in self._view.fields()],
+            "edits": self._edit_rows[1],
+            "fields": self._field_rows[1],
         }
 
     def _deliver(self, message: dict[str, Any], buffers: list[bytes], shown: _Shown) -> None:

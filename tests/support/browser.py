@@ -151,7 +151,12 @@ class Notebook:
 
     def errors(self) -> list[str]:
         """What went wrong in the page; JupyterLab's own complaints about what a test server lacks are left out."""
-        return [text for text in self.console if not any(part in text for part in _NOT_OURS)]
+        return ours(self.console)
+
+
+def ours(console: Sequence[str]) -> list[str]:
+    """The errors of a page, without those that no display of ours causes."""
+    return [text for text in console if not any(part in text for part in _NOT_OURS)]
 
 
 _NOT_OURS = ("Failed to load resource", "ResizeObserver loop", "/lsp/", "favicon")
@@ -161,12 +166,33 @@ _NOT_OURS = ("Failed to load resource", "ResizeObserver loop", "/lsp/", "favicon
 def lab(root: Path, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
     """A JupyterLab whose files, settings and kernels live below ``root``; RuntimeError when it does not come up."""
     root = root.resolve()
-    work = root / "work"
-    work.mkdir(parents=True, exist_ok=True)
     settings = root / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True, exist_ok=True)
     (settings / "notification.jupyterlab-settings").write_text(json.dumps({"fetchNews": "false"}))
-    token, port = secrets.token_hex(16), _free_port()
+    token = secrets.token_hex(16)
+    command = ["jupyter", "lab", "--allow-root", "--ip=127.0.0.1", "--ServerApp.port_retries=0"]
+    command += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root / 'work'}"]
+    command += ["--ServerApp.terminals_enabled=False", "--LabApp.expose_app_in_browser=True", "--LabApp.news_url="]
+    with _serve(command, root, f"api/status?token={token}", environment or {}) as url:
+        yield Server(url, token, root / "work")
+
+
+@contextlib.contextmanager
+def voila(root: Path, cells: Sequence[str]) -> Iterator[str]:
+    """The address of a Voila that shows a notebook of these cells as a page."""
+    root = root.resolve()
+    (root / "work").mkdir(parents=True, exist_ok=True)
+    write_notebook(root / "work" / "page.ipynb", cells)
+    command = ["voila", "page.ipynb", "--Voila.ip=127.0.0.1", "--port_retries=0", "--show_tracebacks=True"]
+    with _serve(command, root, "static/none", {}) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _serve(command: Sequence[str], root: Path, probe: str, environment: Mapping[str, str]) -> Iterator[str]:
+    """Runs a server that keeps all its files below ``root``; its address, once it answers under ``probe``."""
+    work, port, log_path = root / "work", _free_port(), root / "server.log"
+    work.mkdir(parents=True, exist_ok=True)
     folders = {
         "JUPYTER_CONFIG_DIR": "config",
         "JUPYTER_DATA_DIR": "data",
@@ -176,24 +202,19 @@ def lab(root: Path, environment: Mapping[str, str] | None = None) -> Iterator[Se
         "IPYTHONDIR": "ipython",
     }
     own = {name: str(root / folder) for name, folder in folders.items()}
-    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
-    command += [f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
-    command += [f"--ServerApp.root_dir={work}", "--ServerApp.terminals_enabled=False"]
-    command += ["--LabApp.expose_app_in_browser=True", "--LabApp.news_url="]
-    log_path = root / "server.log"
     with open(log_path, "wb") as log:
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-m", *command, "--no-browser", f"--port={port}"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **own, **(environment or {})},
+            env={**os.environ, **own, **environment},
             cwd=work,
         )
         try:
             url = f"http://127.0.0.1:{port}"
-            _wait_for_server(url, token, process, log_path)
-            yield Server(url, token, work)
+            _wait_for_server(f"{url}/{probe}", process, log_path)
+            yield url
         finally:
             process.terminate()  # the server ends its kernels
             try:
@@ -210,27 +231,29 @@ def _free_port() -> int:
         return port
 
 
-def _wait_for_server(url: str, token: str, process: subprocess.Popen[bytes], log_path: Path) -> None:
+def _wait_for_server(url: str, process: subprocess.Popen[bytes], log_path: Path) -> None:
     deadline, pause = time.monotonic() + START_SECONDS, threading.Event()
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
         try:
-            with urllib.request.urlopen(f"{url}/api/status?token={token}", timeout=2):
+            with urllib.request.urlopen(url, timeout=2):
                 return
+        except urllib.error.HTTPError:
+            return  # it answers
         except (urllib.error.URLError, OSError):
             pause.wait(0.1)
-    raise RuntimeError(f"JupyterLab did not start. Its log:\n{log_path.read_text(errors='replace')[-3000:]}")
+    raise RuntimeError(f"The server did not start. Its log:\n{log_path.read_text(errors='replace')[-3000:]}")
 
 
-def write_notebook(server: Server, cells: Sequence[str] | Path, name: str) -> None:
-    """A notebook of code cells, or a copy of one, in the server's folder."""
+def write_notebook(path: Path, cells: Sequence[str] | Path) -> None:
+    """A notebook of code cells, or a copy of one."""
     if isinstance(cells, Path):
-        shutil.copy(cells, server.root / name)
+        shutil.copy(cells, path)
         return
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, server.root / name)
+    nbformat.write(notebook, path)
 
 
 @contextlib.contextmanager
@@ -243,27 +266,32 @@ def open_notebook(
     size: tuple[int, int] = (1200, 900),
 ) -> Iterator[Notebook]:
     """Writes a notebook of code cells, or copies one, and opens it in a Chromium of its own; its kernel is ready."""
-    write_notebook(server, cells, name)
+    write_notebook(server.root / name, cells)
+    with open_page(dark=dark, size=size) as (page, console):
+        opened = Notebook(page, server.root, console)
+        # A workspace of its own: another one would bring back the notebooks that were open in it.
+        workspace = f"{server.url}/lab/workspaces/{Path(name).stem}/tree/{name}"
+        page.goto(f"{workspace}?token={server.token}", wait_until="domcontentloaded")
+        opened.ready()
+        if dark:
+            change = "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
+            page.evaluate(change)
+            page.wait_for_selector("body[data-jp-theme-light='false']", state="attached", timeout=START_SECONDS * 1000)
+        yield opened
+
+
+@contextlib.contextmanager
+def open_page(*, dark: bool = False, size: tuple[int, int] = (1200, 900)) -> Iterator[tuple[Page, list[str]]]:
+    """An empty page in a Chromium of its own, and the list to which its errors are added."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), headless=True, args=list(_FLAGS))
         try:
             context = browser.new_context(
                 viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light"
             )
-            page = context.new_page()
-            opened = Notebook(page, server.root)
-            page.on("console", lambda m: opened.console.append(m.text) if m.type == "error" else None)
-            page.on("pageerror", lambda error: opened.console.append(f"exception: {error}"))
-            # A workspace of its own: another one would bring back the notebooks that were open in it.
-            workspace = f"{server.url}/lab/workspaces/{Path(name).stem}/tree/{name}"
-            page.goto(f"{workspace}?token={server.token}", wait_until="domcontentloaded")
-            opened.ready()
-            if dark:
-                change = "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
-                page.evaluate(change)
-                page.wait_for_selector(
-                    "body[data-jp-theme-light='false']", state="attached", timeout=START_SECONDS * 1000
-                )
-            yield opened
+            page, console = context.new_page(), list[str]()
+            page.on("console", lambda m: console.append(m.text) if m.type == "error" else None)
+            page.on("pageerror", lambda error: console.append(f"exception: {error}"))
+            yield page, console
         finally:
             browser.close()

@@ -253,6 +253,48 @@ def test_environments_without_pictures_are_told_of(view: ScriptedView, browser: 
     assert tiles["columns"] == 0 and "buffer" not in tiles and tiles["tiles"][0]["step"] == 7
 
 
+def test_data_travel_with_the_pictures(view: ScriptedView) -> None:
+    view.add_tiles(2)
+    view.add_point(1, ppo__loss=1.0)
+    browser = Browser(view, PumpSettings(data_seconds=0.1))
+    browser.say("hello")
+    browser.say("look", fps=20.0)
+    eventually(lambda: browser.last("tiles"))
+    for number in range(2, 8):
+        view.add_point(number, ppo__loss=1.0)
+        eventually(lambda number=number: number in browser.rows())
+    browser.pump.close()
+    ticks = [message for message in browser.messages if message["k"] == "tick" and message["seq"] > 4]
+    assert sum("rows" in message for message in ticks) >= 4
+    assert all("tiles" in message for message in ticks)
+
+
+def test_what_does_not_change_is_not_made_again(
+    view: ScriptedView, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr("minestudio_nb.widgets.pump.field_row", lambda spec, value: made.append(value) or {"v": value})
+    browser.say("hello")
+    eventually(lambda: view.refreshed > 5)
+    assert made == [3e-4]
+    view.values["train_config.learning_rate"] = 1e-3
+    eventually(lambda: browser.last("fields") == [{"v": 1e-3}])
+
+
+def test_a_browser_that_is_behind_does_not_keep_the_pump_busy(view: ScriptedView) -> None:
+    view.add_tiles(2)
+    browser = Browser(view, PumpSettings(data_seconds=0.2, in_flight=2, view_seconds=60.0))
+    browser.acknowledges = False
+    browser.say("hello")
+    browser.say("look", fps=10.0)
+    eventually(lambda: browser.pump.statistics["held_back"] > 0)
+    before, looked, began = browser.pump.statistics["held_back"], view.refreshed, time.monotonic()
+    eventually(lambda: view.refreshed >= looked + 3)
+    left_out = browser.pump.statistics["held_back"] - before
+    assert left_out <= 10 * (time.monotonic() - began) + 4, "one for each picture that was due"
+    browser.pump.close()
+
+
 def test_events_and_episodes_say_from_which_number_on(view: ScriptedView, browser: Browser) -> None:
     view.all_events = [Event("state", "one"), Event("failure", "<script>alert(1)</script>", "error")]
     browser.say("hello")

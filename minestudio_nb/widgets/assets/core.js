@@ -30,7 +30,7 @@ function formatNumber(value, digits = 3) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "-∞";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential(digits - 2).replace("e+", "e");
+  if (size !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential(digits - 2).replace("e+", "e").replace(/\.?0+e/, "e");
   if (size >= 1000) return Math.round(value).toLocaleString("en-US");
   return String(Number(value.toPrecision(digits)));
 }
@@ -157,6 +157,7 @@ class Link {
     this.view = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
     this.orders = new Map();
     this.ordered = 0;
+    this.unanswered = 0;
     this.heardAt = performance.now();
     this.silent = false;
     this.busy = Promise.resolve();
@@ -223,7 +224,16 @@ class Link {
     this.busy = this.busy
       .then(() => this.onMessage(message, buffers))
       .catch((error) => console.error("minestudio_nb:", error))
-      .then(() => this.tell({ k: "ack", view: this.view, seq: message.seq }));
+      .then(() => this.acknowledge(message));
+  }
+
+  /** Pictures are acknowledged with the data that follow them: an answer costs the kernel as much as a message. */
+  acknowledge(message) {
+    this.unanswered += 1;
+    const data = message.k === "history" || message.rows || message.events || message.episodes || !message.tiles;
+    if (!data && this.unanswered < 3) return;
+    this.unanswered = 0;
+    this.tell({ k: "ack", view: this.view, seq: message.seq });
   }
 
   close() {
