@@ -92,8 +92,8 @@ TARGETS: Mapping[str, tuple[str, str]] = {
     "minestudio.benchmark.utility.task_call.TaskCallback": ("minestudio_nb.simulator.callbacks", "TaskCallback"),
     "minestudio.models.MinePolicy": ("minestudio_nb.policies", "MinePolicy"),
     "minestudio.models.base_policy.MinePolicy": ("minestudio_nb.policies", "MinePolicy"),
-    "minestudio.models.VPTPolicy": ("minestudio_nb.policies", "VPTPolicy"),
-    "minestudio.models.vpt.VPTPolicy": ("minestudio_nb.policies", "VPTPolicy"),
+    "minestudio.models.VPTPolicy": ("minestudio_nb.policies.vpt", "MineStudioVPT"),
+    "minestudio.models.vpt.VPTPolicy": ("minestudio_nb.policies.vpt", "MineStudioVPT"),
 }
 """By MineStudio's dotted name: (module, name) of the equivalent, imported when the module asks for it."""
 
@@ -170,10 +170,7 @@ def _resolve(name: str, module: str, attribute: str) -> Any:
     except ModuleNotFoundError as error:
         if not module.startswith(error.name or "?"):  # an interpreter for environments only lacks what policies need
             return placeholder(name, f"this interpreter has no {error.name}: {sys.executable}.")
-    except AttributeError:
-        pass
-    instead = " Replace the policy: load_config(..., policy='cnn')." if module == "minestudio_nb.policies" else ""
-    return placeholder(name, f"minestudio_nb has no equivalent yet.{instead}")
+        raise
 
 
 class _CompatModule(types.ModuleType):

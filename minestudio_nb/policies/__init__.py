@@ -15,6 +15,7 @@ from minestudio_nb.policies.device import choose_device, get_compute_device
 from minestudio_nb.policies.gru import CnnGruPolicy, GruPolicy, MlpGruPolicy
 from minestudio_nb.policies.heads import ActionHead, CategoricalHead, MixedHead, ValueHead, make_action_head
 from minestudio_nb.policies.mlp import MlpPolicy
+from minestudio_nb.policies.vpt import VPTPolicy, load_vpt_policy
 from minestudio_nb.policies.weights import load_package, load_state, load_weights, save_weights, to_package
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "MlpPolicy",
     "Outputs",
     "State",
+    "VPTPolicy",
     "ValueHead",
     "build_policy",
     "choose_device",
@@ -38,6 +40,7 @@ __all__ = [
     "get_compute_device",
     "load_package",
     "load_state",
+    "load_vpt_policy",
     "load_weights",
     "make_action_head",
     "policy_names",

@@ -61,10 +61,10 @@ class MinePolicy(nn.Module):
     gradient_checkpointing: bool = False
     """Whether :meth:`recomputed` parts are computed again in the backward pass instead of kept in memory."""
 
-    def __init__(self, env_spec: EnvSpec, features: int) -> None:
+    def __init__(self, env_spec: EnvSpec, features: int, pi_head: ActionHead | None = None) -> None:
         super().__init__()
         self.env_spec = env_spec
-        self.pi_head: ActionHead = make_action_head(features, env_spec.action)
+        self.pi_head = make_action_head(features, env_spec.action) if pi_head is None else pi_head
         self.value_head = ValueHead(features)
 
     def forward(

@@ -16,6 +16,7 @@ from minestudio_nb.policies.base import MinePolicy
 from minestudio_nb.policies.cnn import CnnPolicy
 from minestudio_nb.policies.gru import CnnGruPolicy, MlpGruPolicy
 from minestudio_nb.policies.mlp import MlpPolicy
+from minestudio_nb.policies.vpt.loading import build_vpt
 
 __all__ = ["build_policy", "policy_names", "register_policy"]
 
@@ -24,6 +25,7 @@ _POLICIES: dict[str, Callable[..., MinePolicy]] = {
     "cnn_gru": CnnGruPolicy,
     "mlp": MlpPolicy,
     "mlp_gru": MlpGruPolicy,
+    "vpt": build_vpt,
 }
 AUTO = "auto"
 """Policy name that stands for cnn where an observation is an image, and for mlp otherwise."""

@@ -13,6 +13,8 @@ from minestudio_nb.contracts.specs import ActionSpec
 
 __all__ = ["ActionHead", "CategoricalHead", "MixedHead", "ValueHead", "make_action_head"]
 
+LARGE_LAYER = 2**22
+"""Weights above which a layer starts with rows of equal length instead of orthogonal ones."""
 Logits = Mapping[str, Tensor]
 Actions = Tensor | Mapping[str, Tensor]
 """Actions ``(..., K)``, or by leaf of the action space ``{name: (..., width)}`` as MineStudio has them."""
@@ -256,7 +258,10 @@ def _normal_logprob(values: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
 def _small_linear(in_features: int, out_features: int) -> nn.Linear:
     """A last layer that says almost nothing at first."""
     linear = nn.Linear(in_features, out_features)
-    nn.init.orthogonal_(linear.weight, 0.01)
+    if linear.weight.numel() <= LARGE_LAYER:
+        nn.init.orthogonal_(linear.weight, 0.01)
+    else:  # orthogonal rows would take many seconds, and there are more rows than dimensions anyway
+        linear.weight.data *= 0.01 / linear.weight.data.norm(dim=1, keepdim=True)
     nn.init.zeros_(linear.bias)
     return linear
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from minestudio_nb.contracts.weights import WeightsPackage
 from minestudio_nb.errors import WeightsError
 from minestudio_nb.policies.base import MinePolicy
 
-__all__ = ["load_package", "load_state", "load_weights", "save_weights", "to_package"]
+__all__ = ["describe_names", "load_package", "load_state", "load_weights", "save_weights", "to_package"]
 
 _NAMED_AT_MOST = 8
 
@@ -53,7 +53,7 @@ def load_state(policy: MinePolicy, state: Mapping[str, Tensor]) -> None:
     ]
     if missing or unexpected or shapes:
         parts = [
-            f"{len(names)} {what}: {', '.join(names[:_NAMED_AT_MOST])}{', ...' if len(names) > _NAMED_AT_MOST else ''}"
+            describe_names(names, what)
             for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
             if names
         ]
@@ -65,6 +65,11 @@ def load_state(policy: MinePolicy, state: Mapping[str, Tensor]) -> None:
         for name, tensor in own.items():
             tensor.copy_(state[name])
     policy.weights_changed()
+
+
+def describe_names(names: Sequence[str], what: str) -> str:
+    """``"12 missing: a, b, ..."``: how many there are, and the first of them."""
+    return f"{len(names)} {what}: {', '.join(names[:_NAMED_AT_MOST])}{', ...' if len(names) > _NAMED_AT_MOST else ''}"
 
 
 def save_weights(path: str | Path, state: Mapping[str, Tensor]) -> None:

@@ -26,7 +26,7 @@ from minestudio_nb.config.minestudio_compat import (
 )
 from minestudio_nb.contracts.generators import GeneratorSpec
 from minestudio_nb.environments.build import EnvFactory
-from minestudio_nb.errors import ConfigError, SimulatorError
+from minestudio_nb.errors import ConfigError, SimulatorError, WeightsError
 
 ROOT = Path(minestudio_nb.__file__).parents[1]
 
@@ -238,13 +238,14 @@ def test_policy_generator_finds_the_device(gate: Path) -> None:
     assert build_generator(load_config(gate).policy).device in ("cpu", "cuda", "mps")
 
 
-def test_policies_that_are_lacking_say_so_when_called() -> None:
-    from minestudio_nb import policies
-
-    if hasattr(policies, "load_vpt_policy"):
-        pytest.skip("the package has VPT policies")
-    with pytest.raises(ConfigError, match=r"load_vpt_policy was called, but .* no equivalent yet. Replace the"):
+def test_pretrained_policies_are_ours(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"/nowhere/x\.model cannot be read"):
         build_generator(module_spec(GATE_FORM, "pretrained_generator"))
+    source = "from minestudio.models import VPTPolicy, load_vpt_policy\nclass Mine(VPTPolicy): pass\n"
+    from minestudio_nb.policies.vpt import MineStudioVPT, load_vpt_policy
+
+    module = execute_module(source, "x.py")
+    assert issubclass(module.Mine, MineStudioVPT) and module.load_vpt_policy.__name__ == load_vpt_policy.__name__
 
 
 def test_scale_and_policy_make_it_run_on_a_laptop(gate: Path) -> None:
@@ -391,12 +392,8 @@ def test_it_works_in_a_fresh_process_without_torch_or_ray(gate: Path) -> None:
     assert answer.stdout.decode().strip() == "VoxelSim []"
 
 
-def test_targets_name_what_exists_or_is_planned() -> None:
-    """A target in a package that exists must exist there, or be on the list of what is still lacking."""
+def test_targets_name_what_exists() -> None:
     import importlib
 
-    lacking = {"VPTPolicy", "load_vpt_policy"}
     for name, (module, attribute) in {**TARGETS, **DEFERRED_TARGETS}.items():
-        if attribute in lacking:
-            continue
         assert hasattr(importlib.import_module(module), attribute), name

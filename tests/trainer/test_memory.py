@@ -24,6 +24,17 @@ PIXELS = EnvSpec(
 )
 POLICIES = {
     "mlp_gru": ({"hidden": 8, "dense": [8]}, VECTOR_SPEC),
+    "vpt": (
+        {
+            "hidsize": 16,
+            "impala_width": 0.25,
+            "attention_heads": 2,
+            "attention_memory_size": 10,
+            "timesteps": 5,
+            "n_recurrence_layers": 2,
+        },
+        PIXELS,
+    ),
     "cnn_gru": ({"hidden": 8, "variant": "impala", "channels": [4, 4], "blocks": 1, "dense": 8}, PIXELS),
 }
 
@@ -35,7 +46,7 @@ def lively(name: str) -> MinePolicy:
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(4)
         for parameter in policy.pi_head.parameters():
-            nn.init.uniform_(parameter, -2.0, 2.0)
+            nn.init.uniform_(parameter, -0.8, 0.8)
     return policy
 
 
@@ -70,8 +81,8 @@ def test_logits_of_training_are_those_of_acting_whatever_the_chunks(policy: Mine
         torch.testing.assert_close(values_again, values, rtol=0, atol=1e-5)
         torch.testing.assert_close(state_again, state, rtol=0, atol=1e-5)
     # Acting went step by step, each stream by itself; its action and value were recorded.
-    torch.testing.assert_close(policy.pi_head.logprob(batch.actions, logits), batch.log_probs, rtol=0, atol=2e-5)
-    torch.testing.assert_close(policy.value_head.denormalize(values)[..., 0], batch.values, rtol=0, atol=2e-5)
+    torch.testing.assert_close(policy.pi_head.logprob(batch.actions, logits), batch.log_probs, rtol=0, atol=5e-5)
+    torch.testing.assert_close(policy.value_head.denormalize(values)[..., 0], batch.values, rtol=0, atol=5e-5)
     batch.first[:] = False
     ignorant, _, _ = logits_of(policy, batch, 12)
     name = policy.pi_head.names[0]
@@ -86,7 +97,7 @@ def test_passes_of_the_trainer_and_its_reference_repeat_what_acting_said(policy:
     batch = collate([before, after])
     for context_length in (2, 8):
         result = Evaluator(policy, context_length, 2, contextlib.nullcontext).evaluate(batch, batch.state)
-        torch.testing.assert_close(result.log_probs, batch.log_probs, rtol=0, atol=2e-5)
+        torch.testing.assert_close(result.log_probs, batch.log_probs, rtol=0, atol=5e-5)
     settings = {"num_iterations": 2, "learning_rate": 0.0, "kl_divergence_coef_rho": 0.1}
     bench = Bench(small_config(**settings), ActedStore(policy), policy, policy.env_spec)
     bench.run()
@@ -97,10 +108,11 @@ def test_passes_of_the_trainer_and_its_reference_repeat_what_acting_said(policy:
 
 
 def test_gradients_reach_the_memory_and_stop_at_episode_starts(policy: MinePolicy) -> None:
-    spec = policy.env_spec
-    obs = {key: torch.from_numpy(part) for key, part in spec.obs.zeros(1, 4).items()}
+    obs = {key: torch.from_numpy(part)[None, :4] for key, part in Actor(policy, 0).fragment(1).obs.items()}
     first = torch.zeros(1, 4, dtype=torch.bool)
-    state = [part.requires_grad_(part.is_floating_point()) for part in policy.initial_state(1)]
+    with torch.no_grad():
+        _, state = policy(obs, policy.initial_state(1), {"first": first})  # a memory of something
+    state = [part.requires_grad_(part.is_floating_point()) for part in state]
     floats = [part for part in state if part.requires_grad]
     outputs, _ = policy(obs, state, {"first": first})
     outputs["vpred"][:, -1].sum().backward()
