@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +58,10 @@ class LiveView:
         """See the protocol."""
         return self._session.edit_list
 
-    def tiles(self) -> Mapping[str, Tile]:
+    def tiles(self, large: Collection[str] = ()) -> Mapping[str, Tile]:
         """See the protocol."""
         try:
-            return self._session.tiles()
+            return self._session.tiles(large)
         except (MineStudioError, TimeoutError, OSError, RuntimeError):
             return {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -96,10 +96,14 @@ class ReadableSession:
         """The newest frame of each environment: ``"worker/env"`` -> uint8 ``(H, W, 3)``; at first it may be empty."""
         return {name: tile.frame for name, tile in self.tiles().items() if tile.frame is not None}
 
-    def tiles(self) -> Mapping[str, Tile]:
-        """How each environment stands, by ``"worker/env"``: newest frame, step, return so far, value and action."""
-        self._states.require("tiles", *RUNNING, "FINISHED")  # as of the last look: displays ask many times a second
-        tiles = self._live().tiles()
+    def tiles(self, large: Collection[str] = ()) -> Mapping[str, Tile]:
+        """How each environment stands, by ``"worker/env"``: newest frame, step, return so far, value and action.
+
+        Those that ``large`` names also come with a large picture and with their action in words, from the next calls
+        on, as long as somebody calls every few seconds.
+        """
+        self._states.require("tiles", *RUNNING, "FINISHED", "FAILED")  # as of the last look: this is asked often
+        tiles = self._live().tiles(large)
         if any(tile.frame is not None for tile in tiles.values()):
             self._last_tiles = tiles
         return tiles

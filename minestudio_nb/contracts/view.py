@@ -6,7 +6,7 @@ cells run in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -17,7 +17,10 @@ from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.fields import FieldSpec
 from minestudio_nb.contracts.telemetry import Event
 
-__all__ = ["ORDERS", "Order", "Recording", "SessionView", "Tile", "ViewHead"]
+__all__ = ["ORDERS", "Order", "Recording", "SessionView", "Tile", "TileState", "ViewHead"]
+
+TileState = Literal["running", "resetting", "restarting", "dead"]
+"""``resetting``: its reset takes long; ``restarting``: it, or its worker, is being built anew; ``dead``: given up."""
 
 Order = Literal["pause", "resume", "checkpoint", "record", "stop", "set", "undo"]
 ORDERS: tuple[Order, ...] = ("pause", "resume", "checkpoint", "record", "stop", "set", "undo")
@@ -34,6 +37,11 @@ class Tile:
         value: the policy's newest value of it, in units of reward; NaN before the first decision.
         action: the newest action as components ``(K,)``; None before the first decision.
         task: name under which its episodes are counted.
+        state: see TileState; what does not run shows what it showed last.
+        cause: why it does not run, or why it was built anew the last time; empty where it never was.
+        restarts: how often it, or its worker, was built anew after a fault.
+        large: JPEG of its own ``render()``; empty unless asked for, and where that gives no RGB frame.
+        pressed: the last action in words, such as ``"forward + attack"``; empty unless ``large`` was asked for.
     """
 
     frame: npt.NDArray[np.uint8] | None
@@ -42,6 +50,11 @@ class Tile:
     value: float = float("nan")
     action: npt.NDArray[Any] | None = None
     task: str = "default"
+    state: TileState = "running"
+    cause: str = ""
+    restarts: int = 0
+    large: bytes = b""
+    pressed: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,8 +116,12 @@ class SessionView(Protocol):
 
     def edits(self) -> Sequence[Edit]: ...
 
-    def tiles(self) -> Mapping[str, Tile]:
-        """The environments by ``"worker/env"``; asking keeps frames coming for a few seconds. Empty while none runs."""
+    def tiles(self, large: Collection[str] = ()) -> Mapping[str, Tile]:
+        """The environments by ``"worker/env"``; asking keeps frames coming for a few seconds. Empty while none runs.
+
+        Those named in ``large`` are also rendered at their own size and tell their actions in words, see
+        :class:`Tile`; a few times a second at most, and never more than the rollout can spare.
+        """
 
     def fields(self) -> Sequence[tuple[FieldSpec, Any]]:
         """The settings that may change while the session runs, with their values in force."""

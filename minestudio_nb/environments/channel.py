@@ -36,6 +36,8 @@ class Channel:
         self._socket = end
         self._rings = rings
         self._listens = listens
+        self._steps = self._objects = 0
+        """Rings that were heard, and whose messages were not received yet."""
 
     def fileno(self) -> int:
         """For selectors."""
@@ -56,9 +58,17 @@ class Channel:
             os.eventfd_write(self._rings, _RING_OBJECT)
 
     def receive(self) -> Any:
-        """The next message: None for :data:`STEP`, else the object. Waits for it."""
-        if self._listens is not None and os.eventfd_read(self._listens) == _RING_STEP:
-            return None
+        """The next message: None for :data:`STEP`, else the object. Waits for it.
+
+        Of a step and an object that were both sent before this end listened, the object comes first.
+        """
+        if self._listens is not None:
+            if not (self._steps or self._objects):
+                self._objects, self._steps = divmod(os.eventfd_read(self._listens), _RING_OBJECT)
+            if not self._objects:
+                self._steps -= 1
+                return None
+            self._objects -= 1
         kind = self._socket.recv(1)
         if kind == STEP:
             return None

@@ -81,7 +81,11 @@ def _loop(channel: Channel, slot: EnvSlot) -> None:
         command, *arguments = message
         if command == "close":
             return
-        if command == "get_state":
+        if command == "look":
+            picture = slot.look()
+            frame = None if picture.frame is None else (picture.frame.shape, picture.frame.tobytes())
+            channel.send(("picture", frame, picture.pressed, picture.seconds))
+        elif command == "get_state":
             channel.send(("state", slot.get_state()))
         elif command == "reset":
             slot.reset(arguments[0])

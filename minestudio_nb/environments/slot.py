@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import resource
 import time
@@ -14,10 +15,25 @@ import numpy as np
 import numpy.typing as npt
 
 from minestudio_nb.contracts.specs import SINGLE_KEY, EnvSpec
+from minestudio_nb.environments.action_words import action_words
 from minestudio_nb.environments.spaces import flatten_observation, spec_of
 from minestudio_nb.errors import EnvCrashError
 
-__all__ = ["IDLE", "RECORD", "RESET", "START", "STEP", "WAIT", "EnvArrays", "EnvSlot", "EpisodeEnd", "StepCost"]
+__all__ = [
+    "IDLE",
+    "RECORD",
+    "RESET",
+    "START",
+    "STEP",
+    "WAIT",
+    "EnvArrays",
+    "EnvSlot",
+    "EpisodeEnd",
+    "Picture",
+    "StepCost",
+]
+
+_logger = logging.getLogger(__name__)
 
 IDLE, START, RESET, STEP, WAIT = 0, 1, 2, 3, 4
 """Phases of an environment. START, RESET and STEP have deadlines; in WAIT it waits until others have started."""
@@ -101,6 +117,18 @@ class EpisodeEnd:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """What an environment shows to people, other than what it shows to the policy."""
+
+    frame: npt.NDArray[np.uint8] | None
+    """uint8 ``(H, W, 3)`` of its ``render()``; None where that gives no such frame."""
+    pressed: str
+    """The last action in words; empty before the first of an episode."""
+    seconds: float
+    """How long it took to make."""
+
+
+@dataclass(frozen=True)
 class StepCost:
     """What one step costs, measured with random actions."""
 
@@ -154,6 +182,10 @@ class EnvSlot:
         self._observe_into: Any = None
         self._built_at = 0.0
         self._checked = False
+        self._acted = False
+        """Whether there was an action in this episode."""
+        self._mute: set[str] = set()
+        """What it cannot tell people, since it raised when it was asked."""
 
     def build(self) -> EnvSpec:
         """Builds the environment and says what it shows and accepts."""
@@ -183,6 +215,7 @@ class EnvSlot:
         seed = self._seed if seed is None else seed
         observation, _ = self.env.reset(seed=seed) if seed is not None else self.env.reset()
         self._seed = None
+        self._acted = False
         if not self._checked:
             self._check(observation)
             self._checked = True
@@ -206,6 +239,7 @@ class EnvSlot:
         observation, reward, terminated, truncated, info = self.env.step(action)
         if not math.isfinite(reward):
             raise EnvCrashError(f"The environment's reward must be a finite number; {reward!r} came from step().")
+        self._acted = True
         truncated = bool(truncated) and not terminated  # where both hold there is nothing to bootstrap from
         arrays.rewards[index] = reward
         arrays.terminated[index] = terminated
@@ -225,6 +259,34 @@ class EnvSlot:
             self.build()
         self.reset()
         return end
+
+    def look(self) -> Picture:
+        """What people see of it now. Never raises: an environment that cannot be shown can be learned from all the
+        same."""
+        began = time.perf_counter()
+        frame = self._try("picture", self._render, None)
+        pressed = self._try("action's name", self._describe_action, "") if self._acted else ""
+        return Picture(frame, pressed, time.perf_counter() - began)
+
+    def _render(self) -> npt.NDArray[np.uint8] | None:
+        if getattr(self.env, "render_mode", None) != "rgb_array":
+            return None
+        frame = np.array(self.env.render())
+        return frame if frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3 else None
+
+    def _describe_action(self) -> str:
+        assert self.spec is not None
+        return action_words(self.env, self.spec.action, self._get_arrays().actions[self.index])
+
+    def _try(self, what: str, make: Callable[[], Any], otherwise: Any) -> Any:
+        if what in self._mute:
+            return otherwise
+        try:
+            return make()
+        except Exception:
+            _logger.warning("environment %d gives no %s, and is not asked again", self.index, what, exc_info=True)
+            self._mute.add(what)
+            return otherwise
 
     def measure(self, steps: int = 32) -> StepCost:
         """The cost of a step, from ``steps`` random ones. The environment must be reset afterwards."""

@@ -92,6 +92,11 @@ class InWorkerPool:
         """Environments that wait to be rebuilt; all others stepped when they were told."""
         return len(self._down) + bool(self._outcome)
 
+    def ask_picture(self, index: int) -> None:
+        """See :class:`EnvPool`; made right away."""
+        if index not in self._down:
+            self._outcome.pictures[index] = self._slots[index].look()
+
     def get_states(self) -> list[Any]:
         """See :class:`EnvPool`; None also for one that waits to be rebuilt."""
         return [None if slot.index in self._down else slot.get_state() for slot in self._slots]

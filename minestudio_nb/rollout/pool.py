@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from minestudio_nb.config.schema import OnlineConfig
 from minestudio_nb.contracts.specs import EnvSpec
-from minestudio_nb.environments.slot import EnvArrays, EpisodeEnd
+from minestudio_nb.environments.slot import EnvArrays, EpisodeEnd, Picture
 from minestudio_nb.errors import CrashLoopError
 
 __all__ = ["Deadlines", "EnvFault", "EnvPool", "Outcome", "PoolKind", "RestartLimits", "RestartRecord"]
@@ -61,6 +61,8 @@ class Outcome:
     ends: dict[int, EpisodeEnd] = field(default_factory=dict)
     """Of those that stepped and thereby ended an episode."""
     faults: list[EnvFault] = field(default_factory=list)
+    pictures: dict[int, Picture] = field(default_factory=dict)
+    """Of those that were asked for one. Nobody waits for them: an outcome with nothing else is empty."""
 
     def __bool__(self) -> bool:
         return bool(self.stepped or self.started or self.faults)
@@ -103,6 +105,12 @@ class EnvPool(Protocol):
     @property
     def running(self) -> int:
         """Environments of which something will come without a further submit."""
+
+    def ask_picture(self, index: int) -> None:
+        """Has environment ``index`` show itself to people once, beside its steps; what comes is in a later outcome.
+
+        One that is being rebuilt shows nothing.
+        """
 
     def get_states(self) -> list[Any]:
         """The state of each environment that offers one, else None. None may be stepping."""

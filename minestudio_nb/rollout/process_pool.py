@@ -20,7 +20,7 @@ from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.environments.build import EnvFactory
 from minestudio_nb.environments.engines import machine_folder, sweep
 from minestudio_nb.environments.shared import anonymous_memory
-from minestudio_nb.environments.slot import IDLE, RESET, START, WAIT, EnvArrays, EpisodeEnd, StepCost
+from minestudio_nb.environments.slot import IDLE, RESET, START, WAIT, EnvArrays, EpisodeEnd, Picture, StepCost
 from minestudio_nb.errors import CrashLoopError, EnvCrashError, EnvStartError
 from minestudio_nb.rollout.env_process import EnvProcess
 from minestudio_nb.rollout.pool import Deadlines, EnvFault, Outcome, PoolKind, RestartLimits, RestartRecord
@@ -46,6 +46,8 @@ class _Member:
     deadline: float = 0.0
     """When a missing answer is a fault, or for ``"down"`` when to build anew; seconds of ``time.monotonic``."""
     cost: StepCost | None = None
+    asked_picture: bool = False
+    """Whether a picture was asked for that has not come."""
 
 
 class ProcessPool:
@@ -191,6 +193,17 @@ class ProcessPool:
                 outcome.ends[index] = self._ends.pop(index)
         return outcome
 
+    def ask_picture(self, index: int) -> None:
+        """See :class:`EnvPool`; made by the environment's process, after the step at hand."""
+        member = self._members[index]
+        if member.process is None or member.state not in ("ready", "stepping") or member.asked_picture:
+            return
+        try:
+            member.process.channel.send(("look",))
+        except OSError:
+            return  # it has just died, which shows when somebody reads
+        member.asked_picture = True
+
     def get_states(self) -> list[Any]:
         """See :class:`EnvPool`; None also for one that is being rebuilt."""
         return self._ask([("get_state",) if member.state == "ready" else None for member in self._members])
@@ -255,10 +268,19 @@ class ProcessPool:
         elif kind == "ready":
             member.state = "ready"
             self._events.started.append(member.index)
+        elif kind == "picture":
+            self._take_picture(member, *arguments)
         elif kind == "error":
             self._fail(member, arguments[0], arguments[1])
         else:
             self._fail(member, f"its process sent an unknown message {kind!r}")
+
+    def _take_picture(
+        self, member: _Member, frame: tuple[tuple[int, int, int], bytes] | None, pressed: str, seconds: float
+    ) -> None:
+        pixels = None if frame is None else np.frombuffer(frame[1], np.uint8).reshape(frame[0])
+        member.asked_picture = False
+        self._events.pictures[member.index] = Picture(pixels, pressed, seconds)
 
     def _welcome(self, member: _Member, spec: EnvSpec, cost: StepCost | None) -> None:
         """The first environment that is built decides the layout of the memory; all others must agree."""
@@ -346,6 +368,7 @@ class ProcessPool:
 
     def _end(self, member: _Member, grace: float = 0.0) -> None:
         process, member.process, member.state = member.process, None, "down"
+        member.asked_picture = False
         if process is None:
             return
         self._selector.unregister(process.channel)
@@ -365,13 +388,20 @@ class ProcessPool:
             asked.append(member)
         answers: list[Any] = [None] * len(self._members)
         for member in asked:
-            assert member.process is not None
+            answers[member.index] = self._answer(member)
+        return answers
+
+    def _answer(self, member: _Member) -> Any:
+        assert member.process is not None
+        kind, arguments = "picture", []
+        while kind == "picture":
+            if arguments:
+                self._take_picture(member, *arguments)
             if not member.process.channel.poll(self._deadlines.step):
                 raise EnvCrashError(
                     f"Environment {member.index} did not give its state within {self._deadlines.step:g} s."
                 )
             kind, *arguments = member.process.channel.receive()
-            if kind != "state":
-                raise EnvCrashError(f"Environment {member.index} did not give its state: {arguments}")
-            answers[member.index] = arguments[0]
-        return answers
+        if kind != "state":
+            raise EnvCrashError(f"Environment {member.index} did not give its state: {arguments}")
+        return arguments[0]

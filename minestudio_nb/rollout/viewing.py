@@ -1,11 +1,9 @@
-"""What people want to see of a rollout: live previews, copied only while somebody looks, and recorded episodes."""
+"""Recorded episodes: what one shows from its first observation on, for people to see later."""
 
 from __future__ import annotations
 
-import math
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +12,9 @@ import numpy.typing as npt
 
 from minestudio_nb.contracts.fragments import EpisodeSummary, StreamId
 from minestudio_nb.contracts.specs import ObsSpec
-from minestudio_nb.contracts.view import Tile
 from minestudio_nb.environments.slot import RECORD, EnvArrays
 
-__all__ = ["EpisodeRecorder", "Preview", "RecordedEpisode", "image_key"]
+__all__ = ["EpisodeRecorder", "RecordedEpisode", "image_key"]
 
 Frame = npt.NDArray[np.uint8]
 
@@ -25,73 +22,6 @@ Frame = npt.NDArray[np.uint8]
 def image_key(spec: ObsSpec) -> str | None:
     """The first observation that people can look at: uint8 ``(H, W, 3)``; None where there is none."""
     return next((key for key, box in spec.items() if box.is_image and box.shape[-1] == 3), None)
-
-
-class Preview:
-    """How each environment stands. ``request`` and ``tiles`` may be called from any thread."""
-
-    def __init__(self, spec: ObsSpec, worker: int) -> None:
-        self._key = image_key(spec)
-        self._worker = worker
-        self._until = 0.0
-        self._period = 0.0
-        self._taken: dict[int, float] = {}
-        self._decisions: dict[int, tuple[float, npt.NDArray[np.int64]]] = {}
-        self._tiles: dict[str, Tile] = {}
-        self._lock = threading.Lock()
-
-    def request(self, seconds: float, fps: float = 10.0) -> None:
-        """Keeps frames coming for ``seconds`` from now, at most ``fps`` per second of each environment."""
-        self._period = 1.0 / fps
-        self._until = time.monotonic() + seconds
-
-    @property
-    def active(self) -> bool:
-        """Whether somebody looks."""
-        return time.monotonic() <= self._until
-
-    def tiles(self) -> dict[str, Tile]:
-        """``{"worker/env": Tile}``; as old as the last time that somebody asked for them."""
-        with self._lock:
-            return dict(self._tiles)
-
-    def decided(self, ids: Iterable[int], values: npt.NDArray[np.float32], actions: npt.NDArray[Any]) -> None:
-        """The policy decided for environments ``ids``."""
-        for row, env in enumerate(ids):
-            self._decisions[env] = (float(values[row]), actions[row].copy())
-
-    def update(
-        self,
-        ids: Iterable[int],
-        arrays: EnvArrays,
-        steps: npt.NDArray[np.int64],
-        returns: npt.NDArray[np.float64],
-        tasks: Sequence[str],
-    ) -> None:
-        """Takes in how environments ``ids`` stand, if somebody wants to see it; the arrays have one row for each."""
-        if not self.active:
-            return
-        now = time.monotonic()
-        due = [env for env in ids if now - self._taken.get(env, 0.0) >= self._period]
-        self.keep(due, arrays, steps, returns, tasks)
-
-    def keep(
-        self,
-        ids: Iterable[int],
-        arrays: EnvArrays,
-        steps: npt.NDArray[np.int64],
-        returns: npt.NDArray[np.float64],
-        tasks: Sequence[str],
-    ) -> None:
-        """As ``update``, whoever looks: the first frames are there before anybody asked."""
-        images = None if self._key is None else arrays.obs[self._key]
-        for env in ids:
-            self._taken[env] = time.monotonic()
-            value, action = self._decisions.get(env, (math.nan, None))
-            frame = None if images is None else images[env].copy()
-            tile = Tile(frame, int(steps[env]), float(returns[env]), value, action, tasks[env])
-            with self._lock:
-                self._tiles[f"{self._worker}/{env}"] = tile
 
 
 @dataclass

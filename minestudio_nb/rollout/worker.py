@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from minestudio_nb.policies.weights import load_package
 from minestudio_nb.rollout.execution import start_pool
 from minestudio_nb.rollout.fragmenter import Fragmenter
 from minestudio_nb.rollout.pool import EnvFault, EnvPool, Outcome, RestartLimits
-from minestudio_nb.rollout.viewing import Deliver, EpisodeRecorder, Preview
+from minestudio_nb.rollout.preview import LARGE_SHARE, Preview
+from minestudio_nb.rollout.viewing import Deliver, EpisodeRecorder
 
 __all__ = ["UNPUBLISHED", "RolloutWorker"]
 
@@ -140,7 +141,8 @@ class RolloutWorker:
         self._policy.prepare_for_acting(self._settings.inference_dtype)  # type: ignore[arg-type]
         self._state = list(self._policy.initial_state(count))
         self._fragments = Fragmenter(self.spec, self.index, count, self._config.rollout_config.fragment_length)
-        self._preview = Preview(self.spec.obs, self.index)
+        spare = min(0.5, LARGE_SHARE * self._config.rollout_config.num_rollout_workers)
+        self._preview = Preview(self.spec.obs, self.index, spare)
         self._recorder = EpisodeRecorder(self.spec.obs, self.index, self._deliver)
         self._ready = list(range(count))
         self._has_credit = np.zeros(count, np.bool_)
@@ -160,6 +162,7 @@ class RolloutWorker:
             while not self._stop.is_set():
                 if not self._go.is_set():
                     self._go.wait(LOOK_SECONDS)
+                    self.idle()
                     continue
                 if not self._has_work() and not self._acquire(wait=True):
                     break
@@ -194,6 +197,14 @@ class RolloutWorker:
         """Goes on after :meth:`pause`."""
         self._go.set()
 
+    def idle(self) -> None:
+        """Does what is to be done while no environment may step: pictures for viewers, environments to be rebuilt.
+
+        For the thread that runs this worker, and whoever makes that thread wait, a few times a second.
+        """
+        if self._pool is not None:
+            self._absorb(self._pool.collect(self._limit, 0.0))
+
     def close(self) -> None:
         """Gives unused credit back and ends all environments. Idempotent; not while ``run`` runs."""
         self.stop()
@@ -208,9 +219,10 @@ class RolloutWorker:
 
     # For viewers.
 
-    def request_preview(self, seconds: float, fps: float = 10.0) -> None:
-        """Keeps :meth:`preview` up to date for ``seconds`` from now, at most ``fps`` times per second."""
-        self._preview.request(seconds, fps)
+    def request_preview(self, seconds: float, fps: float = 10.0, large: Collection[str] = ()) -> None:
+        """Keeps :meth:`preview` up to date for ``seconds`` from now, at most ``fps`` times per second; with large
+        pictures of the environments that ``large`` names."""
+        self._preview.request(seconds, fps, large)
 
     def preview(self) -> dict[str, Tile]:
         """How each environment stands, by ``"worker/env"``."""
@@ -369,7 +381,17 @@ class RolloutWorker:
         for env in outcome.started:
             self._recorder.begin(env, pool.arrays)
         self._ready += outcome.stepped + outcome.started
-        self._preview.update(self._ready, pool.arrays, self._lengths, self._returns, self._tasks)
+        self._show(outcome)
+
+    def _show(self, outcome: Outcome) -> None:
+        """Passes on to viewers what they wish to see."""
+        pool, preview = self._require_pool(), self._preview
+        preview.moved(outcome.stepped, outcome.started)
+        preview.update(self._ready, pool.arrays, self._lengths, self._returns, self._tasks)
+        for env, picture in outcome.pictures.items():
+            preview.take_picture(env, picture)
+        for env in preview.due_pictures():
+            pool.ask_picture(env)
 
     def _finish_episode(self, env: int, end: EpisodeEnd) -> None:
         arrays = self._require_pool().arrays
@@ -400,6 +422,7 @@ class RolloutWorker:
         dropped = self._fragments.cut(env)
         self._returns[env], self._lengths[env] = 0.0, 0
         self._recorder.cut(env, self._require_pool().arrays)
+        self._preview.failed(env, fault.cause, fault.restarts)
         with contextlib.suppress(ValueError):
             self._ready.remove(env)
         self._add("rollout/env_restarts", 1)

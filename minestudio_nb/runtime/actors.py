@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
+import time
 from collections import deque
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -29,6 +32,8 @@ FILMS_SECONDS = 30.0
 """How long a worker that stops waits for videos that are being made."""
 ACQUIRE_SECONDS = 10.0
 """How long one question for credit waits in the buffer before it is asked anew."""
+IDLE_SECONDS = 0.25
+"""How often a worker that waits for credit does what is to be done meanwhile."""
 
 
 class WeightsSlot:
@@ -66,18 +71,28 @@ class RemoteSink:
         self._finished: list[tuple[FragmentMeta, Any]] = []
         """Fragments that the buffer has not been told of yet, with their references."""
         self._entries: deque[Any] = deque()
+        self.meanwhile: Callable[[], None] | None = None
+        """Called now and then, by the waiting thread, while :meth:`acquire` waits."""
 
     def acquire(self, count: int, wait: bool = True) -> int:
         """See the protocol."""
         self._enter()
         while not self._stopped.is_set():
             asked = self._buffer.acquire.remote(self._worker, self._life, count, ACQUIRE_SECONDS if wait else 0.0)
+            if wait and self.meanwhile is not None:
+                self._wait(asked, self.meanwhile)
             granted: int | None = call(asked, ACQUIRE_SECONDS + QUICK, "the replay buffer")
             if granted is None:
                 return 0
             if granted or not wait:
                 return granted
         return 0
+
+    @staticmethod
+    def _wait(asked: Any, meanwhile: Callable[[], None]) -> None:
+        deadline = time.monotonic() + ACQUIRE_SECONDS + QUICK
+        while time.monotonic() < deadline and not ray.wait([asked], timeout=IDLE_SECONDS)[0]:
+            meanwhile()
 
     def put(self, fragment: Fragment) -> None:
         """See the protocol. The buffer hears of it with the question for credit that follows: environments mostly
@@ -139,6 +154,7 @@ class RolloutWorkerWrapper:
             deliver_episode=self._films.deliver,
             logs=run.logs,
         )
+        self._sink.meanwhile = self._worker.idle
 
     def run(self) -> None:
         """Starts the environments and collects until told to stop. All of it on one thread, which env processes need:
@@ -171,11 +187,11 @@ class RolloutWorkerWrapper:
         self._slot.put(weights)
         return weights.version
 
-    def preview(self, seconds: float) -> dict[str, Tile]:
-        """How the environments stand; keeps that up to date for ``seconds``."""
+    def preview(self, seconds: float, large: Collection[str] = ()) -> dict[str, Tile]:
+        """How the environments stand; keeps that up to date for ``seconds``. Empty before they have started."""
         if not self._ready.is_set() or self._error is not None:
             return {}
-        self._worker.request_preview(seconds)
+        self._worker.request_preview(seconds, large=large)
         return self._worker.preview()
 
     def record(self, episodes: int) -> None:
@@ -185,6 +201,10 @@ class RolloutWorkerWrapper:
     def pid(self) -> int:
         """The process id."""
         return os.getpid()
+
+    def whereabouts(self) -> tuple[int, str]:
+        """Process id, and the name of the machine."""
+        return os.getpid(), socket.gethostname()
 
     def stop(self) -> None:
         """Makes :meth:`run` return soon."""

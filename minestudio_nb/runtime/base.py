@@ -13,7 +13,7 @@ A runtime never decides about session states; it reports in ``Snapshot.phase`` w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -66,7 +66,9 @@ class Snapshot:
     """``iteration, num_iterations, env_steps, return_window, window_full, policy_version, workers, workers_alive,
     started_at, stop_reason, failure``; times are Unix seconds, ``stop_reason`` and ``failure`` are texts, empty while
     there is none; ``return_window`` is the mean return of the latest episodes, ``window_full`` says whether these are
-    as many as ``episode_statistics_config.window``."""
+    as many as ``episode_statistics_config.window``. ``processes`` lists the rollout workers, each with ``role, state,
+    pid, node, restarts, cause``; ``resources`` are the newest values of the metrics ``system/...``, without that
+    prefix, with ``cores`` and ``gpus`` of the machine."""
     points: Sequence[Mapping[str, Any]] = ()
     """One dict per closed iteration: ``iteration, time, env_steps, values: {metric: float}``."""
     events: Sequence[Event] = ()
@@ -124,10 +126,10 @@ class Runtime(Protocol):
         ``random_policy`` acts uniformly at random instead; the first ``record`` episodes come back as traces.
         """
 
-    def tiles(self) -> Mapping[str, Tile]:
+    def tiles(self, large: Collection[str] = ()) -> Mapping[str, Tile]:
         """How each environment stands, with its newest frame, by ``"worker/env"``.
 
-        Each call renews a lease of a few seconds; without one no frame is copied.
+        Each call renews a lease of a few seconds; without one no frame is copied, and none rendered for ``large``.
         """
 
     def wait(self, timeout: float) -> bool:

@@ -85,9 +85,13 @@ class Controls:
 
     def wait(self, revision: int, timeout: float) -> ControlOrder:
         """Like :meth:`read`, but first waits up to ``timeout`` seconds for a change since the last reading."""
+        self.wait_for_change(timeout)
+        return self.read(revision)
+
+    def wait_for_change(self, timeout: float) -> bool:
+        """Waits up to ``timeout`` seconds for a change since the last reading; whether there was one."""
         with self._changed:
-            self._changed.wait_for(lambda: self._changes != self._changes_read, timeout)
-            return self._order(revision)
+            return self._changed.wait_for(lambda: self._changes != self._changes_read, timeout)
 
     def answer(self, revision: int, status: EditStatus, iteration: int, reason: str = "") -> None:
         """Records what became of the edit with this revision."""

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 
-from minestudio_nb.config import OnlineConfig
-from minestudio_nb.contracts.control import Edit
+from minestudio_nb.config import OnlineConfig, Resources
+from minestudio_nb.contracts.control import ControlOrder, Edit
 from minestudio_nb.contracts.fragments import Fragment, FragmentMeta
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
@@ -41,7 +43,7 @@ from minestudio_nb.runtime.common import (
     session_status,
 )
 from minestudio_nb.runtime.controls import Controls
-from minestudio_nb.telemetry import Hub, ProcessTrees
+from minestudio_nb.telemetry import Hub, ProcessTrees, ResourceMeter
 from minestudio_nb.trainer import BaseTrainer, CheckpointStore, get_trainer_class
 
 __all__ = ["InlineRuntime"]
@@ -50,6 +52,8 @@ logger = logging.getLogger(__name__)
 
 BUFFER_SETTINGS = "rollout_config.replay_buffer_config."
 PREVIEW_LEASE_SECONDS = 5.0
+IDLE_SECONDS = 0.25
+"""How often environments are looked after while training is paused."""
 
 
 class InlineSink:
@@ -136,6 +140,21 @@ class InlineWeights:
         return self._package
 
 
+class InlineControls(Controls):
+    """The control box, whose reader is the thread that also steps the environments: it looks after them meanwhile."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    def wait(self, revision: int, timeout: float) -> ControlOrder:
+        """See the base class."""
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0 and not self.wait_for_change(min(left, IDLE_SECONDS)):
+            self._meanwhile()
+        return self.read(revision)
+
+
 class InlineRuntime:
     """Implements :class:`minestudio_nb.runtime.base.Runtime`; see there for what the methods promise."""
 
@@ -162,13 +181,14 @@ class InlineRuntime:
         """
         config, loaded = self._config, self.spec.config
         self._run = prepare_run(self.spec)
+        self._resources = ResourceMeter(ProcessTrees([os.getpid()]), cores=Resources.detect().cpus)
         self._hub = Hub.reload(
             self._run,
             session_exporters(self.spec, self._run),
-            ProcessTrees([os.getpid()]),
+            self._resources,
             config.rollout_config.episode_statistics_config.window,
         )
-        self._controls = Controls()
+        self._controls = InlineControls(self._idle)
         buffer: ReplayBuffer[Fragment] = ReplayBuffer.of(config, "alternate")
         self._buffer = buffer
         self._store = InlineStore(buffer, self._hub)
@@ -246,12 +266,21 @@ class InlineRuntime:
             "policy_version": -1 if package is None else package.version,
             "workers": workers,
             "workers_alive": 0 if phase in ("failed", "stopped") else workers,
+            "processes": self._processes(phase),
+            "resources": self._resources.shown() if self._wired else {},
             "started_at": self._started_at,
             "stop_reason": self._stop_reason,
             "failure": self._failure,
         }
         seen = Cursor(news.points_seen, news.events_seen, news.episodes_seen)
         return Snapshot(phase, seen, status, news.points, news.events, news.episodes, edits)
+
+    def _processes(self, phase: Phase) -> list[dict[str, Any]]:
+        """The workers for displays: all of them are this process."""
+        gone = phase in ("failed", "stopped")
+        here = {"state": "dead" if gone else "alive", "pid": os.getpid(), "node": socket.gethostname()}
+        rest = {**here, "restarts": 0, "cause": self._failure}
+        return [{"role": f"rollout worker {worker.index}", **rest} for worker in self._store.workers]
 
     def edit(self, key: str, value: Any) -> Edit:
         """See the protocol."""
@@ -295,13 +324,15 @@ class InlineRuntime:
         version = -1 if package is None else package.version
         return EvaluationResult(played.returns, played.lengths, played.seeds, version, deterministic, played.recordings)
 
-    def tiles(self) -> Mapping[str, Tile]:
-        """See the protocol."""
+    def tiles(self, large: Collection[str] = ()) -> Mapping[str, Tile]:
+        """See the protocol. After a failure nothing steps any more: what was seen last is shown with its cause."""
         tiles: dict[str, Tile] = {}
         for worker in self._store.workers:
-            worker.request_preview(PREVIEW_LEASE_SECONDS)
+            worker.request_preview(PREVIEW_LEASE_SECONDS, large=large)
             tiles |= worker.preview()
-        return tiles
+        if self._phase != "failed":
+            return tiles
+        return {name: replace(tile, state="dead", cause=self._failure) for name, tile in tiles.items()}
 
     def wait(self, timeout: float) -> bool:
         """See the protocol."""
@@ -343,6 +374,10 @@ class InlineRuntime:
                 self._phase, self._stop_reason = "finished", reason
             self._hub.event(Event("state", f"Training ended: {reason}.", source="trainer"))
         self._over.set()
+
+    def _idle(self) -> None:
+        for worker in self._store.workers:
+            worker.idle()
 
     def _fail(self, cause: str, detail: str) -> None:
         with self._lock:

@@ -17,7 +17,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -189,9 +189,9 @@ class RayRuntime:
             ray.cancel(reference, force=True)
             raise
 
-    def tiles(self) -> Mapping[str, Tile]:
+    def tiles(self, large: Collection[str] = ()) -> Mapping[str, Tile]:
         """See the protocol."""
-        tiles: Mapping[str, Tile] = self._ask("tiles")
+        tiles: Mapping[str, Tile] = self._ask("tiles", tuple(large))
         return tiles
 
     def wait(self, timeout: float) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -15,7 +15,7 @@ from ray.exceptions import RayError, RayTaskError
 from minestudio_nb.contracts.protocols import TelemetrySink
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
-from minestudio_nb.contracts.view import Tile
+from minestudio_nb.contracts.view import Tile, TileState
 from minestudio_nb.errors import ResourceError
 from minestudio_nb.runtime.actors import RolloutWorkerWrapper
 from minestudio_nb.runtime.base import RuntimeSpec
@@ -40,6 +40,8 @@ class _Worker:
 
     actor: Any
     run: Any
+    whereabouts: Any
+    """The call that says where it runs."""
 
 
 class RolloutManager:
@@ -63,6 +65,10 @@ class RolloutManager:
         self._on_failure = on_failure
         self._workers: dict[int, _Worker] = {}
         self._deaths: dict[int, list[float]] = {}
+        self._causes: dict[int, str] = {}
+        """Why a worker died the last time, or was given up."""
+        self._tiles: dict[int, Mapping[str, Tile]] = {}
+        """What each worker showed last."""
         self._weights: Any = None
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -116,7 +122,7 @@ class RolloutManager:
         if self._weights is not None:
             actor.set_weights.remote([self._weights])
         with self._lock:
-            self._workers[index] = _Worker(actor, actor.run.remote())
+            self._workers[index] = _Worker(actor, actor.run.remote(), actor.whereabouts.remote())
 
     def alive(self) -> int:
         """Workers whose loop has not ended."""
@@ -140,17 +146,44 @@ class RolloutManager:
                 "warning",
             )
 
-    def tiles(self, timeout: float) -> dict[str, Tile]:
-        """How environments stand, by ``"worker/env"``, of workers that answer in time."""
+    def tiles(self, timeout: float, large: Collection[str] = ()) -> dict[str, Tile]:
+        """How environments stand, by ``"worker/env"``. Those of a worker that does not answer in time show what they
+        showed last; where it is gone, they say so with the cause."""
         with self._lock:
-            asked = [worker.actor.preview.remote(PREVIEW_SECONDS) for worker in self._workers.values()]
-        tiles: dict[str, Tile] = {}
-        for reference in ray.wait(asked, num_returns=len(asked), timeout=timeout)[0] if asked else ():
+            workers = sorted(self._workers.items())
+        asked = {worker.actor.preview.remote(PREVIEW_SECONDS, large): index for index, worker in workers}
+        answered = ray.wait(list(asked), num_returns=len(asked), timeout=timeout)[0] if asked else []
+        states: dict[int, TileState] = {index: "dead" for index in range(self.count)}
+        states |= {index: "running" for index in asked.values()}
+        for reference in answered:
+            index = asked[reference]
             try:
-                tiles.update(ray.get(reference, timeout=timeout))
+                shown = ray.get(reference, timeout=timeout)
             except RayError:
-                continue  # that worker is being replaced
+                states[index] = "restarting"
+                continue
+            if shown:
+                self._tiles[index] = shown
+            else:  # it has not started all of its environments
+                states[index] = "restarting"
+        tiles: dict[str, Tile] = {}
+        for index, state in states.items():
+            tiles |= self._standing(index, state)
         return tiles
+
+    def _standing(self, index: int, state: TileState) -> dict[str, Tile]:
+        """The tiles of a worker in a state of its own: one that runs says itself how its environments stand."""
+        count = self._spec.config.config.rollout_config.worker_config.num_envs
+        known = self._tiles.get(index) or {f"{index}/{env}": Tile(None) for env in range(count)}
+        with self._lock:
+            deaths, cause = len(self._deaths.get(index, ())), self._causes.get(index, "")
+        if state == "running":
+            return {
+                name: replace(tile, cause=tile.cause or cause, restarts=tile.restarts + deaths) if deaths else tile
+                for name, tile in known.items()
+            }
+        cause = cause or "Its worker's process is gone."
+        return {name: replace(tile, state=state, cause=cause, restarts=deaths) for name, tile in known.items()}
 
     def record(self, episodes: int) -> None:
         """Spreads a wish to record ``episodes`` episodes over the workers."""
@@ -166,6 +199,22 @@ class RolloutManager:
         with self._lock:
             actors = {index: worker.actor for index, worker in self._workers.items()}
         return {index: call(actor.pid.remote(), what=f"rollout worker {index}") for index, actor in actors.items()}
+
+    def processes(self) -> list[dict[str, Any]]:
+        """Each worker's ``role, state, pid, node, restarts, cause``; never waits for one."""
+        with self._lock:
+            workers, deaths, causes = dict(self._workers), dict(self._deaths), dict(self._causes)
+        runs = [worker.run for worker in workers.values()]
+        running = set(ray.wait(runs, num_returns=len(runs), timeout=0)[1]) if runs else set()
+        rows = []
+        for index in range(self.count):
+            worker = workers.get(index)
+            pid, node = (None, "") if worker is None else _known(worker.whereabouts)
+            begins = "restarting" if deaths.get(index) else "starting"
+            state = "dead" if worker is None else "alive" if worker.run in running and pid else begins
+            row = {"role": f"rollout worker {index}", "state": state, "pid": pid, "node": node}
+            rows.append({**row, "restarts": len(deaths.get(index, ())), "cause": causes.get(index, "")})
+        return rows
 
     def stop(self, timeout: float) -> None:
         """Lets every worker end its loop and close its environments; kills those that do not within ``timeout`` s."""
@@ -217,6 +266,7 @@ class RolloutManager:
         now = time.monotonic()
         deaths = self._deaths.setdefault(index, [])
         deaths.append(now)
+        self._causes[index] = cause
         lately = sum(now - moment < 60 for moment in deaths)
         if len(deaths) > LIFETIME_RESTARTS or lately > RESTARTS_PER_MINUTE:
             self._give_up(index, f"died {len(deaths)} times ({lately} within a minute), the last time: {cause}", cause)
@@ -229,12 +279,24 @@ class RolloutManager:
     def _give_up(self, index: int, text: str, detail: str) -> None:
         with self._lock:
             del self._workers[index]
+            self._causes[index] = text
         self._tell(index, "failure", text, "error", detail=detail)
         self._on_failure(f"rollout worker {index} {text}")
 
     def _tell(self, index: int, kind: str, text: str, severity: Any, **data: Any) -> None:
         source = f"worker {index}"
         self._telemetry.event(Event(kind, f"Rollout {source} {text}.", severity, source, data=data))
+
+
+def _known(whereabouts: Any) -> tuple[int | None, str]:
+    """Process id and machine, as far as they have been told."""
+    if not ray.wait([whereabouts], timeout=0)[0]:
+        return None, ""
+    try:
+        pid, node = ray.get(whereabouts, timeout=QUICK)
+    except RayError:
+        return None, ""
+    return pid, node
 
 
 def _first_line(error: BaseException) -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import ray
+from ray.exceptions import RayError
 
 from minestudio_nb.config import Resources
 from minestudio_nb.config.planning import chosen_schedule
@@ -30,7 +31,7 @@ from minestudio_nb.runtime.controls import Controls
 from minestudio_nb.runtime.names import NAMESPACE, actor_name
 from minestudio_nb.runtime.rollout_manager import RolloutManager
 from minestudio_nb.runtime.training import TrainerRun
-from minestudio_nb.telemetry import Hub, ProcessTrees
+from minestudio_nb.telemetry import Hub, ProcessTrees, ResourceMeter
 
 __all__ = ["CONCURRENCY", "Supervisor"]
 
@@ -57,8 +58,9 @@ class Supervisor:
         #   rollout workers --fragments--> buffer --> trainer --weights--> supervisor --> rollout workers
         #   rollout workers, buffer, trainer --numbers, events--> hub --> sessions;  sessions --> controls --> trainer
         self._processes = ProcessTrees([os.getpid() if root_pid is None else root_pid])
+        self._resources = ResourceMeter(self._processes, object_store_use, cpus)
         window = config.rollout_config.episode_statistics_config.window
-        self._hub = Hub.reload(run, session_exporters(spec, run), self._processes, window)
+        self._hub = Hub.reload(run, session_exporters(spec, run), self._resources, window)
         self._controls = Controls()
         self._buffer = (
             ray.remote(ReplayBufferActor)
@@ -140,9 +142,9 @@ class Supervisor:
         else:
             self._controls.request(kind, **arguments)
 
-    def tiles(self) -> dict[str, Tile]:
-        """How each environment stands."""
-        return self._rollout.tiles(TILES_SECONDS)
+    def tiles(self, large: Collection[str] = ()) -> dict[str, Tile]:
+        """How each environment stands; see :meth:`RolloutManager.tiles`."""
+        return self._rollout.tiles(TILES_SECONDS, large)
 
     def newest_weights(self) -> list[Any]:
         """A reference to the newest WeightsPackage in a list, or an empty list before the first."""
@@ -252,6 +254,8 @@ class Supervisor:
             "policy_version": self._version,
             "workers_alive": self._rollout.alive(),
             "workers": self._rollout.count,
+            "processes": self._rollout.processes(),
+            "resources": self._resources.shown(),
             "started_at": self._started_at,
             "stop_reason": self._stop_reason,
             "failure": self._failure,
@@ -279,3 +283,13 @@ class Supervisor:
         self._over.set()
         self._controls.stop()
         self._buffer.close.remote(cause)
+
+
+def object_store_use() -> tuple[float, float] | None:
+    """Bytes in the object stores of all nodes, and their size; Ray counts anew about once a second."""
+    try:
+        size = ray.cluster_resources().get("object_store_memory", 0.0)
+        free = ray.available_resources().get("object_store_memory", 0.0)
+    except (RayError, RuntimeError, TimeoutError):
+        return None
+    return size - free, size

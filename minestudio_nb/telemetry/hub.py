@@ -25,10 +25,10 @@ from typing import Any, Generic, TypeVar
 from minestudio_nb.contracts.fields import nearest_hint
 from minestudio_nb.contracts.fragments import EpisodeSummary
 from minestudio_nb.contracts.telemetry import METRICS, Event, MetricBatch, Stat, merge_batches
-from minestudio_nb.telemetry.cpu import ProcessTrees, ResourceUse
 from minestudio_nb.telemetry.episode_statistics import EpisodeStatistics
 from minestudio_nb.telemetry.exporters import Exporter, ExporterThread
 from minestudio_nb.telemetry.files import JsonLinesFile, RunFiles, read_json_lines
+from minestudio_nb.telemetry.resources import ResourceMeter
 
 __all__ = ["RETURN_WINDOW", "Hub", "News", "Point", "read_history"]
 
@@ -38,9 +38,6 @@ RETURN_WINDOW = 50
 """Usual number of episodes in ``episode/return_window``."""
 POINTS_KEPT, EVENTS_KEPT, EPISODES_KEPT = 10_000, 2_000, 5_000
 """Sizes of the ring buffers; a point takes about 3 KB. What left them is still in the files."""
-
-SAMPLE_SECONDS = 1.0
-"""Least time between two looks at CPU time and memory."""
 
 Point = Mapping[str, Any]
 """One closed iteration: ``iteration``, ``time`` (Unix seconds), ``env_steps`` (total), ``values`` (name -> float), and
@@ -91,7 +88,7 @@ class Hub:
     Args:
         files: where ``metrics.jsonl``, ``events.jsonl`` and ``episodes.jsonl`` go; None keeps everything in memory.
         exporters: further receivers of points and events; they run on a thread of their own.
-        processes: whose CPU time and memory the points show; looked at once a second at most.
+        resources: what the session uses of its machine, for the metrics ``system/...``.
         window: episodes in ``episode/return_window``.
     """
 
@@ -99,7 +96,7 @@ class Hub:
         self,
         files: RunFiles | None = None,
         exporters: Iterable[Exporter] = (),
-        processes: ProcessTrees | None = None,
+        resources: ResourceMeter | None = None,
         window: int = RETURN_WINDOW,
     ) -> None:
         self._lock = threading.RLock()
@@ -113,9 +110,7 @@ class Hub:
         self._begun_with = 0
         self._closed_at = math.nan
         self._warned: set[str] = set()
-        self._processes = processes
-        self._sampled_at = -math.inf
-        self._use: ResourceUse | None = None
+        self._resources = resources
         self._files: dict[str, JsonLinesFile] = {}
         if files is not None:
             paths = {"metrics": files.metrics, "events": files.events, "episodes": files.episodes}
@@ -128,11 +123,11 @@ class Hub:
         cls,
         files: RunFiles,
         exporters: Iterable[Exporter] = (),
-        processes: ProcessTrees | None = None,
+        resources: ResourceMeter | None = None,
         window: int = RETURN_WINDOW,
     ) -> Hub:
         """A hub that goes on where the one that wrote ``files`` stopped. What was merged but not closed is lost."""
-        hub = cls(files, (), processes, window)
+        hub = cls(files, (), resources, window)
         history = _read(files.metrics, files.events, files.episodes)
         for point in history.points:
             hub._points.add(point)
@@ -156,7 +151,7 @@ class Hub:
 
     def iteration(self, iteration: int, batch: MetricBatch) -> None:
         """Merges ``batch`` and closes iteration ``iteration``: one point, with all that was added since the last."""
-        use = self._sample_processes()
+        use = {} if self._resources is None else self._resources.values()  # takes milliseconds: not under the lock
         with self._lock:
             self._merge(batch)
             now = time.time()
@@ -260,14 +255,7 @@ class Hub:
                 file.close()
             self._files = {}
 
-    # Inside; from here on all is called with the lock held, but for the first.
-
-    def _sample_processes(self) -> ResourceUse | None:
-        """Looking at many processes takes milliseconds: not under the lock, and not for every short iteration."""
-        if self._processes is not None and time.monotonic() - self._sampled_at >= SAMPLE_SECONDS:
-            self._sampled_at = time.monotonic()
-            self._use = self._processes.sample()
-        return self._use
+    # Inside; from here on all is called with the lock held.
 
     def _merge(self, batch: Mapping[str, Stat]) -> None:
         known = {name: stat for name, stat in batch.items() if name in METRICS}
@@ -278,7 +266,7 @@ class Hub:
             )
         self._open = merge_batches([self._open, known])
 
-    def _derive(self, now: float, use: ResourceUse | None) -> None:
+    def _derive(self, now: float, use: Mapping[str, float]) -> None:
         """Adds the metrics that only the hub can know."""
         steps = self._open_steps()
         self._env_steps += steps
@@ -292,9 +280,7 @@ class Hub:
                 derived.append(("episode/count", 1))
         if self._statistics.window_size():
             derived.append(("episode/return_window", self._statistics.return_window()))
-        if use is not None:
-            derived.append(("system/cpu_seconds_total", use.cpu_seconds))
-            derived.append(("system/memory_bytes", use.memory_bytes))
+        derived += use.items()
         for name, value in derived:
             self._open.setdefault(name, Stat()).add(value)
 

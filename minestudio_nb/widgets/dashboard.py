@@ -30,10 +30,10 @@ __all__ = ["PANELS", "Dashboard", "front_end"]
 
 _logger = logging.getLogger(__name__)
 
-PANELS = ("head", "environments", "curves", "tuning", "episodes", "events")
+PANELS = ("head", "environments", "curves", "tuning", "episodes", "resources", "events")
 """The parts of a display, in their order."""
 _SCRIPTS = ("vendor/uPlot.iife.min.js", "core.js", *(f"{name}.js" for name in PANELS), "main.js")
-_STYLES = ("vendor/uPlot.min.css", "dashboard.css")
+_STYLES = ("vendor/uPlot.min.css", "dashboard.css", "environments.css", "resources.css")
 ORDER_SECONDS = 1.0
 """How long the thread of orders waits for another one before it ends."""
 POSTER_SECONDS = 60.0

@@ -3,21 +3,22 @@
 Messages to the browser, each a dict with binary buffers beside it::
 
     {k: "history", seq, time, shown, names, rows, head, events, episodes, edits, fields, catalogue}  + [points]
-    {k: "tick", seq, time, base, shown, rows?, head?, events?, episodes?, edits?, fields?, tiles?}  + [points?, JPEG?]
+    {k: "tick", seq, time, base, shown, rows?, head?, events?, episodes?, edits?, fields?, tiles?, large?}
+                                                + [points?, JPEG of all tiles?, JPEG of each enlarged one ...]
 
 and from it::
 
     {k: "hello", view}                          a view opened, or has missed something: all get the whole history
     {k: "ack", view, seq}                       it has drawn all messages up to ``seq``
-    {k: "look", view, fps, tiles, visible}      which environments it wants to see, and how often
+    {k: "look", view, fps, tiles, focus, visible}   which environments it wants to see, or which one enlarged, how often
     {k: "bye", view}                            it closed
 
 Points are float64, a row each of iteration, time, environment steps and one value for each of ``names``; ``shown`` is
 how many points, events and episodes a view has with this message, ``base`` how many it must have had before; one that
 has fewer says hello. Ticks carry all that the slowest view has not acknowledged, so that a tick may be left out and no
-point is ever lost; frames are never sent twice. What is due at about the same time goes in one tick, since each message
-costs the kernel more than most of what is in it. While too many ticks are unacknowledged nothing is sent, and without a
-view the thread ends.
+point is ever lost; pictures are never sent twice, one that has not changed is called the same. What is due at about the
+same time goes in one tick, since each message costs the kernel more than most of what is in it. While too many ticks are
+unacknowledged nothing is sent, and without a view the thread ends.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,7 +35,7 @@ from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.telemetry import METRICS
 from minestudio_nb.contracts.view import SessionView
 from minestudio_nb.widgets.messages import clean, column_names, event_row, field_row, pack_points, thin_out
-from minestudio_nb.widgets.mosaic import MOST_TILES, Mosaic, build_mosaic
+from minestudio_nb.widgets.mosaic import MOST_TILES, Mosaic, build_large, build_mosaic
 
 __all__ = ["Pump", "PumpSettings"]
 
@@ -44,6 +45,9 @@ Send = Callable[[dict[str, Any], list[bytes]], None]
 
 DEFAULT_FPS = 5.0
 MOST_FPS = 20.0
+LARGE_FPS = 4.0
+MOST_LARGE = 4
+"""Environments that may be enlarged at a time, by different views."""
 SHORTEST_PAUSE = 0.005
 """Seconds; timers are not more exact than this."""
 
@@ -87,7 +91,16 @@ class _Client:
     fps: float = DEFAULT_FPS
     tiles: tuple[str, ...] | None = None
     """The environments that it wants to see; None: as many as fit."""
+    focus: str | None = None
+    """The environment that it wants to see enlarged, instead of all others."""
     visible: bool = True
+
+    @property
+    def rate(self) -> float:
+        """Pictures per second that it wants."""
+        if not self.visible:
+            return 0.0
+        return self.fps if self.focus is None else min(self.fps, LARGE_FPS)
 
     def look(self, message: Mapping[str, Any]) -> None:
         """Takes a ``look`` message; wrong types leave things as they are."""
@@ -96,6 +109,8 @@ class _Client:
             self.fps = min(max(float(fps), 0.0), MOST_FPS)
         if isinstance(tiles, list):
             self.tiles = tuple(str(name) for name in tiles[:MOST_TILES]) or None
+        if "focus" in message:
+            self.focus = str(message["focus"]) if message["focus"] else None
         if isinstance(visible, bool):
             self.visible = visible
 
@@ -142,6 +157,8 @@ class Pump:
         self._edit_rows: tuple[tuple[Edit, ...], list[dict[str, Any]]] = ((), [])
         """What the rows were made of, and the rows: making them costs more than all else, and they hardly change."""
         self._held_back = False
+        self._pictures: dict[str, bytes] = {}
+        """What was sent last: the picture of all tiles by an empty name, enlarged environments by theirs."""
         self._data_at = -math.inf
         self._frames_at = -math.inf
         self.statistics = {"messages": 0, "held_back": 0, "bytes": 0}
@@ -154,6 +171,8 @@ class Pump:
         kind, name = message.get("k"), str(message.get("view", ""))
         with self._lock:
             urgent = self._held_back or kind != "ack"
+            if kind in ("hello", "look"):
+                self._pictures = {}
             if kind == "hello":
                 self._clients[name] = _Client(time.monotonic(), self._seq)
                 self._greeting.add(name)
@@ -228,7 +247,7 @@ class Pump:
 
     def _frame_rate(self) -> float:
         with self._lock:
-            return max((client.fps for client in self._clients.values() if client.visible), default=0.0)
+            return max((client.rate for client in self._clients.values()), default=0.0)
 
     def _turn(self) -> None:
         """Sends what is due."""
@@ -313,19 +332,32 @@ class Pump:
         self._deliver(message, buffers, shown)  # also when it is empty: to acknowledge shows that the view is there
 
     def _add_tiles(self, message: dict[str, Any], buffers: list[bytes]) -> None:
+        """Adds one picture of all tiles that some view wants to see, and one of each that is enlarged somewhere."""
         with self._lock:
-            wanted = [client.tiles for client in self._clients.values() if client.visible]
-        tiles = self._view.tiles()
-        every = names = sorted(tiles, key=_tile_order)
-        if wanted and all(choice is not None for choice in wanted):
-            chosen = {name for choice in wanted if choice is not None for name in choice}
-            names = [name for name in names if name in chosen]
-        mosaic = build_mosaic({name: tiles[name] for name in names[:MOST_TILES]})
-        message["tiles"] = {"all": every, **mosaic.layout}
+            looking = [client for client in self._clients.values() if client.rate > 0]
+        focused = list(dict.fromkeys(client.focus for client in looking if client.focus is not None))[:MOST_LARGE]
+        tiles = self._view.tiles(focused)
+        order = sorted(tiles, key=_tile_order)
+        mosaic = build_mosaic({name: tiles[name] for name in _chosen(order, looking)})
+        message["tiles"] = {"all": order, **mosaic.layout}
         if mosaic.jpeg:
             self.mosaic = mosaic
-            message["tiles"]["buffer"] = len(buffers)
-            buffers.append(mosaic.jpeg)
+        self._add_picture("", mosaic.jpeg, message["tiles"], buffers)
+        message["large"] = []
+        for name in focused:
+            if name in tiles:
+                large = build_large(name, tiles[name])
+                message["large"].append(large.layout)
+                self._add_picture(name, large.jpeg, large.layout, buffers)
+
+    def _add_picture(self, name: str, jpeg: bytes, layout: dict[str, Any], buffers: list[bytes]) -> None:
+        """Adds a picture and says in its layout which buffer it is, or that it is the ``same`` as before."""
+        if jpeg and self._pictures.get(name) == jpeg:
+            layout["same"] = True
+        elif jpeg:
+            layout["buffer"] = len(buffers)
+            buffers.append(jpeg)
+        self._pictures[name] = jpeg
 
     def _standing(self) -> dict[str, Any]:
         """What is sent when it changes."""
@@ -353,6 +385,15 @@ class Pump:
         self.statistics["messages"] += 1
         self.statistics["bytes"] += sum(map(len, buffers))
         self._send(message, buffers)
+
+
+def _chosen(names: list[str], looking: Iterable[_Client]) -> list[str]:
+    """Those of ``names`` that views which enlarge none want to see."""
+    wishes = [client.tiles for client in looking if client.focus is None]
+    if all(wish is not None for wish in wishes):
+        wanted = {name for wish in wishes if wish is not None for name in wish}
+        names = [name for name in names if name in wanted]
+    return names[:MOST_TILES]
 
 
 def _tile_order(name: str) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ class ScriptedView:
         self.name, self.state = "scripted", "TRAINING"
         self.orders: list[tuple[str, dict[str, Any]]] = []
         self.refreshed = 0
+        self.enlarged: list[tuple[str, ...]] = []
+        """What each call of ``tiles`` asked for."""
         self.refresh_error: Exception | None = None
 
     def add_point(self, iteration: int, tasks: Mapping[str, Any] | None = None, **values: float) -> None:
@@ -62,7 +64,8 @@ class ScriptedView:
     def edits(self) -> Sequence[Edit]:
         return tuple(self.all_edits)
 
-    def tiles(self) -> Mapping[str, Tile]:
+    def tiles(self, large: Collection[str] = ()) -> Mapping[str, Tile]:
+        self.enlarged.append(tuple(large))
         return dict(self.all_tiles)
 
     def fields(self) -> Sequence[tuple[FieldSpec, Any]]:

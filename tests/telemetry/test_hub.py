@@ -16,7 +16,7 @@ from minestudio_nb.contracts.fragments import EpisodeSummary, StreamId
 from minestudio_nb.contracts.telemetry import METRICS, Event, MetricBatch
 from minestudio_nb.errors import TelemetryError
 from minestudio_nb.runs import RunDirectory
-from minestudio_nb.telemetry import Hub, ProcessTrees, Recorder, read_history
+from minestudio_nb.telemetry import Hub, ProcessTrees, Recorder, ResourceMeter, read_history
 
 
 def batch(**values: float) -> MetricBatch:
@@ -264,7 +264,7 @@ def test_every_metric_of_the_catalogue_can_be_recorded() -> None:
 
 
 def test_points_show_the_processes_looked_at_once_a_second() -> None:
-    hub = Hub(processes=ProcessTrees([os.getpid()]))
+    hub = Hub(resources=ResourceMeter(ProcessTrees([os.getpid()])))
     assert hub.last_point() is None
     hub.iteration(1, {})
     hub.iteration(2, {})

@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.contracts.view import Tile
 from minestudio_nb.widgets.messages import clean, thin_out
 from minestudio_nb.widgets.pump import Pump, PumpSettings
 from tests.support.scripted_view import ScriptedView
@@ -234,6 +236,77 @@ def test_tiles_are_one_picture_and_only_those_that_are_wanted(view: ScriptedView
     assert abs(int(picture[12, 4, 0]) - 125) < 8 and picture[12, 12, 0] < 8
 
 
+def test_an_unchanged_picture_is_not_sent_again_but_to_a_new_view(view: ScriptedView, browser: Browser) -> None:
+    view.add_tiles(2)
+    browser.say("hello")
+    browser.say("look", fps=20, tiles=["0/0", "0/1"])
+    eventually(lambda: sum(message.get("tiles", {}).get("same", False) for message in browser.messages) > 3)
+    assert all(not buffers for message, buffers in zip(browser.messages, browser.buffers, strict=True)
+               if message.get("tiles", {}).get("same"))  # fmt: skip
+    with browser.lock:
+        seen = len(browser.messages)
+    browser.pump.receive({"k": "hello", "view": "second"})
+    eventually(lambda: any("buffer" in message.get("tiles", {}) for message in browser.messages[seen:]))
+    browser.pump.receive({"k": "bye", "view": "second"})
+    with browser.lock:
+        seen = len(browser.messages)
+    view.all_tiles["0/1"] = replace(view.all_tiles["0/1"], frame=np.full((8, 8, 3), 250, np.uint8))
+    eventually(lambda: any("buffer" in message.get("tiles", {}) for message in browser.messages[seen:]))
+
+
+def test_an_enlarged_environment_comes_alone_with_its_own_picture(view: ScriptedView, browser: Browser) -> None:
+    view.add_tiles(3)
+    view.all_tiles["0/1"] = replace(view.all_tiles["0/1"], large=b"jpeg", pressed="forward + attack")
+    browser.say("hello")
+    browser.say("look", fps=20, tiles=["0/0"], focus="0/1")
+    index = eventually(lambda: next((k for k, m in enumerate(browser.messages) if m.get("large")), None))
+    message, (large,) = browser.messages[index], browser.messages[index]["large"]
+    assert browser.buffers[index][large["buffer"]] == b"jpeg" and large["rendered"]
+    assert (large["name"], large["pressed"], large["step"]) == ("0/1", "forward + attack", 1)
+    assert message["tiles"]["tiles"] == [] and "buffer" not in message["tiles"]
+    assert message["tiles"]["all"] == ["0/0", "0/1", "0/2"]
+    eventually(lambda: any(m["large"][0].get("same") for m in browser.messages[index + 1 :] if m.get("large")))
+    assert view.enlarged[-1] == ("0/1",)
+    asked = len(view.enlarged)
+    browser.say("look", focus=None)
+    eventually(lambda: browser.messages[-1].get("large") == [] and browser.messages[-1]["tiles"]["tiles"])
+    assert set(view.enlarged[asked + 2 :]) <= {()}, "no lease for what nobody enlarges"
+
+
+def test_without_a_picture_of_its_own_the_observation_is_enlarged(view: ScriptedView, browser: Browser) -> None:
+    view.all_tiles = {"0/0": Tile(np.full((300, 200, 3), 90, np.uint8)), "0/1": Tile(None, 4, pressed="action 2")}
+    browser.say("hello")
+    browser.say("look", fps=20, focus="0/0")
+    index = eventually(lambda: next((k for k, m in enumerate(browser.messages) if m.get("large")), None))
+    (large,) = browser.messages[index]["large"]
+    picture = np.asarray(Image.open(io.BytesIO(browser.buffers[index][large["buffer"]])))
+    assert picture.shape == (300, 200, 3) and not large["rendered"]
+    browser.say("look", focus="0/1")
+    eventually(lambda: browser.last("large") and browser.last("large")[0]["name"] == "0/1")
+    assert browser.last("large")[0]["pressed"] == "action 2" and "buffer" not in browser.last("large")[0]
+
+
+def test_who_enlarges_does_not_take_the_tiles_from_others(view: ScriptedView, browser: Browser) -> None:
+    view.add_tiles(20)
+    browser.say("hello")
+    browser.say("look", fps=20, focus="0/17", tiles=["0/16"])
+    browser.pump.receive({"k": "hello", "view": "second"})
+    browser.pump.receive({"k": "look", "view": "second", "fps": 20, "tiles": ["0/2", "0/3"]})
+    message = eventually(
+        lambda: next((m for m in browser.messages if m.get("large") and len(m["tiles"]["tiles"]) == 2), None)
+    )
+    assert [tile["name"] for tile in message["tiles"]["tiles"]] == ["0/2", "0/3"]
+    assert [large["name"] for large in message["large"]] == ["0/17"]
+
+
+def test_trouble_is_told_with_each_tile(view: ScriptedView, browser: Browser) -> None:
+    cause = "<b>process 7</b> was killed by SIGKILL"
+    view.all_tiles = {"0/0": Tile(None, state="restarting", cause=cause, restarts=2)}
+    browser.say("hello")
+    tile = eventually(lambda: browser.last("tiles"))["tiles"][0]
+    assert (tile["state"], tile["cause"], tile["restarts"]) == ("restarting", cause, 2)
+
+
 def test_hidden_views_get_no_pictures(view: ScriptedView, browser: Browser) -> None:
     view.add_tiles(2)
     browser.say("hello")
@@ -245,8 +318,6 @@ def test_hidden_views_get_no_pictures(view: ScriptedView, browser: Browser) -> N
 
 
 def test_environments_without_pictures_are_told_of(view: ScriptedView, browser: Browser) -> None:
-    from minestudio_nb.contracts.view import Tile
-
     view.all_tiles = {"0/0": Tile(None, 7)}
     browser.say("hello")
     tiles = eventually(lambda: browser.last("tiles"))

@@ -60,6 +60,7 @@ class MinecraftSim(Original):  # type: ignore[misc]
       space has the height first, as the image has, and the camera's bins are those of ``camera_config``.
     - ``reset`` takes a seed, for the next world and for everything that callbacks draw. It starts a new world after the
       engine has ended the episode, since an engine that is done takes no commands.
+    - ``render`` gives the frame at ``render_size``, not the policy's image.
     - Few engines on a machine start, or build a world, at once.
 
     Args:
@@ -185,6 +186,15 @@ class MinecraftSim(Original):  # type: ignore[misc]
             if terminated or truncated:
                 break
         return obs, total, terminated, truncated, info
+
+    def render(self) -> np.ndarray:
+        """The last frame at ``render_size``: uint8[h, w, 3], with what callbacks draw on it."""
+        frame = self.info["pov"] if "pov" in self.info else self.obs["image"]
+        for callback in self.callbacks:
+            frame = callback.before_render(self, frame)
+        for callback in self.callbacks:
+            frame = callback.after_render(self, frame)
+        return frame  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Tells the callbacks, and ends the engine. Idempotent."""

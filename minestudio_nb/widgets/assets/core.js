@@ -84,6 +84,9 @@ class Store {
     this.head = this.head || { name: "", state: "", since: 0, values: {}, failure: "" };
     this.tiles = { all: [], tiles: [], columns: 0, width: 0, height: 0 };
     this.bitmap = null;
+    this.focus = this.focus || null; // the environment that is enlarged
+    this.large = null; // what is known of it
+    this.largeBitmap = null;
   }
 
   get length() {
@@ -155,6 +158,7 @@ class Link {
     this.onMessage = onMessage;
     this.onSilence = onSilence;
     this.view = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
+    this.wishes = {};
     this.orders = new Map();
     this.ordered = 0;
     this.unanswered = 0;
@@ -184,12 +188,15 @@ class Link {
     }
   }
 
+  /** Says that this view is there, and what it wants to see: the kernel may have forgotten both. */
   hello() {
     this.tell({ k: "hello", view: this.view });
+    if (Object.keys(this.wishes).length) this.look({});
   }
 
   look(wishes) {
-    this.tell({ k: "look", view: this.view, ...wishes });
+    Object.assign(this.wishes, wishes);
+    this.tell({ k: "look", view: this.view, ...this.wishes });
   }
 
   /** Gives an order; resolves with Python's words, rejects with its reason. */

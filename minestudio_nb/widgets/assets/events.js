@@ -1,8 +1,7 @@
-// Events and errors, newest first, with their causes; and what the session uses of the machine.
+// Events and errors, newest first, with their causes.
 
 definePanel("events", "Events", ({ store }) => {
   const list = h("ol", { class: "msnb-eventlist", "aria-label": "events, newest first" });
-  const use = h("p", { class: "msnb-caption" });
   const filter = h("select", { "aria-label": "which events", onchange: draw });
   for (const [value, text] of [["all", "all events"], ["bad", "warnings and errors"], ["error", "errors"]]) {
     filter.append(h("option", { value }, text));
@@ -25,16 +24,12 @@ definePanel("events", "Events", ({ store }) => {
   }
 
   const element = h("div", {},
-    h("div", { class: "msnb-line" }, h("h3", {}, "Events"), h("span", { class: "msnb-space" }), filter), use, list);
+    h("div", { class: "msnb-line" }, h("h3", {}, "Events"), h("span", { class: "msnb-space" }), filter), list);
   draw();
   return {
     element,
     update(changes) {
       if (changes.has("events")) draw();
-      if (changes.has("points")) {
-        const cpu = store.latest("system/cpu_seconds_total");
-        setText(use, `CPU ${formatNumber(cpu)} s · memory ${formatBytes(store.latest("system/memory_bytes"))} · replay buffer ${formatBytes(store.latest("buffer/bytes"))}`);
-      }
     },
   };
 });

@@ -1,5 +1,12 @@
 // Builds the panels that are wanted and passes on what changed.
 
+/** The picture that a message brings, or the one before where it says that this is the same. */
+async function newest(old, { buffer, same }, buffers) {
+  if (same) return old;
+  if (old) old.close();
+  return buffer === undefined ? null : createImageBitmap(new Blob([buffers[buffer]], { type: "image/jpeg" }));
+}
+
 function render({ model, el }) {
   const root = h("div", { class: "msnb", role: "region", "aria-label": `Live training of ${model.get("session_name")}` });
   el.append(root);
@@ -25,12 +32,11 @@ function render({ model, el }) {
       link.hello();
       return;
     }
-    const at = message.tiles && message.tiles.buffer;
     if (message.tiles) {
       store.tiles = message.tiles;
-      const old = store.bitmap;
-      store.bitmap = at === undefined ? null : await createImageBitmap(new Blob([buffers[at]], { type: "image/jpeg" }));
-      if (old) old.close();
+      store.large = (message.large || []).find((each) => each.name === store.focus) || null;
+      store.bitmap = await newest(store.bitmap, message.tiles, buffers);
+      store.largeBitmap = await newest(store.largeBitmap, store.large || {}, buffers);
       changes.add("tiles");
     }
     root.classList.toggle("msnb-dark", isDark(el));
@@ -72,7 +78,7 @@ function render({ model, el }) {
     document.removeEventListener("visibilitychange", onVisibility);
     link.close();
     for (const panel of panels) if (panel.destroy) panel.destroy();
-    if (store.bitmap) store.bitmap.close();
+    for (const bitmap of [store.bitmap, store.largeBitmap]) if (bitmap) bitmap.close();
   };
 }
 
