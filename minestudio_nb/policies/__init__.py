@@ -12,6 +12,7 @@ from minestudio_nb.policies.base import (
 from minestudio_nb.policies.build import build_policy, policy_names, register_policy
 from minestudio_nb.policies.cnn import CnnPolicy
 from minestudio_nb.policies.device import choose_device, get_compute_device
+from minestudio_nb.policies.foreign import ForeignPolicy
 from minestudio_nb.policies.gru import CnnGruPolicy, GruPolicy, MlpGruPolicy
 from minestudio_nb.policies.heads import ActionHead, CategoricalHead, MixedHead, ValueHead, make_action_head
 from minestudio_nb.policies.mlp import MlpPolicy
@@ -25,6 +26,7 @@ __all__ = [
     "CnnGruPolicy",
     "CnnPolicy",
     "FeedForwardPolicy",
+    "ForeignPolicy",
     "GruPolicy",
     "MinePolicy",
     "MixedHead",

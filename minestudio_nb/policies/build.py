@@ -14,6 +14,7 @@ from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.errors import ConfigError, UnsupportedSpaceError
 from minestudio_nb.policies.base import MinePolicy
 from minestudio_nb.policies.cnn import CnnPolicy
+from minestudio_nb.policies.foreign import ForeignPolicy, is_foreign
 from minestudio_nb.policies.gru import CnnGruPolicy, MlpGruPolicy
 from minestudio_nb.policies.mlp import MlpPolicy
 from minestudio_nb.policies.vpt.loading import build_vpt
@@ -65,10 +66,12 @@ def build_policy(
             policy = _from_config(source, env_spec)
         else:
             policy = call_with_known(source, {"env_spec": env_spec})
+    if is_foreign(policy):
+        policy = ForeignPolicy(policy, env_spec)
     if not isinstance(policy, MinePolicy):
         raise ConfigError(
             f"A policy generator must give a MinePolicy, {type(policy).__name__} came. "
-            "Derive the class from minestudio_nb.policies.MinePolicy."
+            "Derive the class from minestudio_nb.policies.MinePolicy; a policy of MineStudio's package is taken as well."
         )
     _check_outputs(policy, env_spec)
     return policy

@@ -343,6 +343,14 @@ class ValueHead(nn.Module):
         self.mean.copy_(first)
         self.std.copy_(new_std)
 
+    @torch.no_grad()
+    def load_moments(self, moments: Tensor) -> None:
+        """Takes running moments ``(3,)`` that belong to the layer's present weights."""
+        self._moments.copy_(moments)
+        mean, std = self.scale_of(self._moments)
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+
     def scale_of(self, moments: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation that running moments ``(3,)`` (mean, mean square, weight) stand for."""
         first, second = moments[0] / moments[2], moments[1] / moments[2]
