@@ -71,7 +71,7 @@ def build_policy(
     if not isinstance(policy, MinePolicy):
         raise ConfigError(
             f"A policy generator must give a MinePolicy, {type(policy).__name__} came. "
-            "Derive the class from minestudio_nb.policies.MinePolicy; a policy of MineStudio's package is taken as well."
+            "Derive the class from minestudio_nb.policies.MinePolicy; a policy of MineStudio's package is taken, too."
         )
     _check_outputs(policy, env_spec)
     return policy
