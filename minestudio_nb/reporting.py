@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minestudio_nb.config import LoadedConfig, field_specs, redact, redact_text
+from minestudio_nb.errors import RunError
 from minestudio_nb.results import shown_path
-from minestudio_nb.runs import RunDirectory, write_atomically
+from minestudio_nb.runs import RunDirectory, RunRecord, write_atomically
 
 if TYPE_CHECKING:
     from minestudio_nb.displays import DisplayedSession
     from minestudio_nb.runtime.base import EvaluationResult
-    from minestudio_nb.widgets.report import ReportData, ReportVideo
+    from minestudio_nb.widgets.report import Fact, ReportData, ReportVideo
 
 __all__ = ["shown_report", "write_report", "write_summary"]
 
@@ -75,7 +76,7 @@ def _report_data(session: DisplayedSession, videos: Sequence[ReportVideo]) -> Re
         events=list(session.event_list),
         edits=list(session.edit_list),
         frames=session.poster().mosaic,
-        facts=[*facts, *summary_facts(points)],
+        facts=[*_origin(run), *facts, *summary_facts(points)],
         videos=videos,
         evaluations={_title(label): list(result.returns) for label, result in session.evaluations.items()},
         changes=_changes(session.config),
@@ -85,6 +86,22 @@ def _report_data(session: DisplayedSession, videos: Sequence[ReportVideo]) -> Re
         goal=session.config.config.train_config.target_return,
         goal_reached=session.reached_target(),
     )
+
+
+def _origin(run: RunDirectory) -> list[Fact]:
+    """The run that this one was forked or resumed from."""
+    from minestudio_nb.widgets.report import Fact
+
+    try:
+        record = RunRecord.read(run.path)
+    except RunError:
+        return []
+    origin = None if record is None else record.origin
+    if origin is None:
+        return []
+    changed = f", with {', '.join(origin.overrides)}" if origin.overrides else ""
+    label = "forked from" if origin.kind == "fork" else "resumed from"
+    return [Fact(label, origin.parent, f"at iteration {origin.iteration}{changed}")]
 
 
 def _changes(loaded: LoadedConfig) -> list[tuple[str, str, str]]:

@@ -10,6 +10,7 @@
     checkpoints/     weights and trainer state
     episodes/        recorded episodes and videos
     logs/            what environments in another interpreter, and game engines, printed
+    run.json         what the run is, where it began and how it ended, see :mod:`.record`
     cluster.json     the Ray head that belongs to the session, while there is one
     curves.png, report.html, summary.json
 """

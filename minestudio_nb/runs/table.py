@@ -42,6 +42,10 @@ _COLOURS = {
 }
 
 
+SHOWN = 60
+"""Newest runs that a notebook shows; the DataFrame has all of them."""
+
+
 class RunsTable(pd.DataFrame):
     """A DataFrame with one row per run, see :func:`runs_table`. What is taken out of it is a plain DataFrame."""
 
@@ -102,8 +106,10 @@ def table_html(rows: Sequence[dict[str, Any]], root: str) -> str:
         f'<th style="{cell}font-weight:500;opacity:.7;text-align:{"right" if index in right else "left"}">{text}</th>'
         for index, text in enumerate(heads)
     )
-    body = "".join(_row_html(row, cell, right) for row in rows)
+    body = "".join(_row_html(row, cell, right) for row in rows[:SHOWN])
     count = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
+    if len(rows) > SHOWN:
+        count = f"The newest {SHOWN} of {count}"
     return (
         '<div style="max-width:100%;overflow-x:auto"><table style="border-collapse:collapse;font-size:.92em;'
         f'font-variant-numeric:tabular-nums"><caption style="text-align:left;opacity:.7;padding:.2em .8em">{count} in '

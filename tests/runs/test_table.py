@@ -17,6 +17,7 @@ import minestudio_nb as ms
 from minestudio_nb.errors import RunError
 from minestudio_nb.runs import Origin, RunDirectory, RunRecord, summarize
 from minestudio_nb.runs.summary import NOTHING, TAIL_BYTES
+from minestudio_nb.runs.table import SHOWN
 
 NOW = time.time()
 
@@ -162,3 +163,12 @@ def test_the_newest_comes_first_and_runs_is_both_function_and_package(tmp_path: 
     import minestudio_nb.runs as package
 
     assert package.RunDirectory is RunDirectory and package(tmp_path)["name"][0] == "new"
+
+
+def test_of_many_runs_the_newest_are_shown_and_all_are_there(tmp_path: Path) -> None:
+    for number in range(SHOWN + 5):
+        RunRecord("c", created_at=NOW - number).write(RunDirectory.create(tmp_path, f"run-{number:03d}").path)
+    table = ms.runs(tmp_path)
+    html = table._repr_html_()
+    assert len(table) == SHOWN + 5 and html.count("<tr>") == SHOWN + 1
+    assert f"The newest {SHOWN} of {SHOWN + 5} runs" in html and "run-000" in html and "run-064" not in html

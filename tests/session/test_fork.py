@@ -69,6 +69,8 @@ def test_the_record_says_where_a_fork_began_and_what_it_changed(tmp_path: Path) 
         again = fork.fork(overrides=["train_config.num_iterations=7"])
         assert again.name == "parent-fork-3", "not parent-fork-1-fork-1"
         assert again.config.config.get(LR) == 5e-4, "what the first fork changed stays"
+        report = fork.report().read_text()
+        assert "forked from" in report and "at iteration 3, with train_config.num_iterations=5" in report
         record = RunRecord.read(fork.run_directory)
         assert record is not None and record.origin == origin and record.ended_as == "STOPPED"
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")], "no draft is left"
@@ -206,3 +208,30 @@ def test_a_failed_start_is_recorded_and_a_taken_name_is_not(tmp_path: Path) -> N
     with session_of(tmp_path, name="done") as session, pytest.raises(RunError, match="exists already"):
         session.start_rollout()
     assert summarize(tmp_path / "done").state == "FINISHED"
+
+
+@pytest.mark.full
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_on_ray_a_fork_runs_beside_its_parent_in_one_cluster(ray_cluster: str, tmp_path: Path) -> None:
+    few = ["train_config.num_iterations=1000000", "rollout_config.num_rollout_workers=1"]
+    with OnlineSession("parent", address=ray_cluster, run_root=tmp_path, detached=False) as parent:
+        parent.load_config("cartpole", [*few, "rollout_config.worker_config.num_envs=4"])
+        parent.start_rollout()
+        parent.start_trainer()
+        parent.set(LR, 5e-4)
+        parent.wait(iterations=2, timeout=240)
+        parent.checkpoint("mark")
+        with parent.fork("mark", [f"{ENTROPY}=0.03"]) as fork:
+            fork.start_rollout()
+            fork.start_trainer()
+            here = parent.status().iteration
+            origin = summarize(fork.run_directory).origin
+            assert origin is not None and origin.iteration >= 2
+            fork.wait(iterations=origin.iteration + 2, timeout=240)
+            parent.wait(iterations=here + 1, timeout=240)
+            assert (parent.state, fork.state) == ("TRAINING", "TRAINING")
+            first = rows(fork)[0]
+            assert first["iteration"] == origin.iteration + 1 and first["env_steps"] > origin.env_steps
+            assert first["values"]["ppo/learning_rate"] == pytest.approx(5e-4, rel=0.01)  # cartpole anneals it
+        assert parent.status().state == "TRAINING", "the fork's end is its own"
