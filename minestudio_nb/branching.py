@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from minestudio_nb.trainer import CheckpointStore, Outline
 
 __all__ = ["prepare_fork", "record_end", "record_start"]
+
+logger = logging.getLogger(__name__)
 
 FORK_LABEL = "fork"
 PIN_ATTEMPTS = 20
@@ -58,7 +61,11 @@ def record_start(run: RunDirectory, loaded: LoadedConfig, runtime: str, detached
     record = replace(known or RunRecord(""), task=_task(loaded))
     if loaded.name != run.name:  # else it was started from its own config.yaml
         record = replace(record, config=loaded.name)
-    replace(record, origin=_origin(run, loaded, record.origin)).started(runtime, detached, at).write(run.path)
+    record = replace(record, origin=_origin(run, loaded, record.origin)).started(runtime, detached, at)
+    try:
+        record.write(run.path)
+    except (RunError, OSError) as error:  # a run that goes on must not fail for the sake of its record
+        logger.warning("the record of run %s was not written: %s", run.name, error)
 
 
 def record_end(run: RunDirectory, state: str, reason: str) -> None:
@@ -67,8 +74,8 @@ def record_end(run: RunDirectory, state: str, reason: str) -> None:
         record = RunRecord.read(run.path)
         if record is not None:
             record.ended(state, reason).write(run.path)
-    except (RunError, OSError):  # the end of a session must not fail for the sake of its record
-        return
+    except (RunError, OSError) as error:
+        logger.warning("the end of run %s was not recorded: %s", run.name, error)
 
 
 def _task(loaded: LoadedConfig) -> str:
