@@ -16,9 +16,9 @@ and from it::
 Points are float64, a row each of iteration, time, environment steps and one value for each of ``names``; ``shown`` is
 how many points, events and episodes a view has with this message, ``base`` how many it must have had before; one that
 has fewer says hello. Ticks carry all that the slowest view has not acknowledged, so that a tick may be left out and no
-point is ever lost; pictures are never sent twice, one that has not changed is called the same. What is due at about the
-same time goes in one tick, since each message costs the kernel more than most of what is in it. While too many ticks are
-unacknowledged nothing is sent, and without a view the thread ends.
+point is ever lost; pictures are never sent twice, one that has not changed is called the same. What is due at about
+the same time goes in one tick, since each message costs the kernel more than most of what is in it. While too many
+ticks are unacknowledged nothing is sent, and without a view the thread ends.
 """
 
 from __future__ import annotations

@@ -292,9 +292,12 @@ def test_who_enlarges_does_not_take_the_tiles_from_others(view: ScriptedView, br
     browser.say("look", fps=20, focus="0/17", tiles=["0/16"])
     browser.pump.receive({"k": "hello", "view": "second"})
     browser.pump.receive({"k": "look", "view": "second", "fps": 20, "tiles": ["0/2", "0/3"]})
-    message = eventually(
-        lambda: next((m for m in browser.messages if m.get("large") and len(m["tiles"]["tiles"]) == 2), None)
-    )
+
+    def both() -> Any:
+        browser.ack(browser.messages[-1]["seq"], "second")
+        return next((m for m in browser.messages if m.get("large") and len(m["tiles"]["tiles"]) == 2), None)
+
+    message = eventually(both)
     assert [tile["name"] for tile in message["tiles"]["tiles"]] == ["0/2", "0/3"]
     assert [large["name"] for large in message["large"]] == ["0/17"]
 
