@@ -138,3 +138,36 @@ def test_importing_stays_light(module: str, forbidden: tuple[str, ...]) -> None:
     code = f"import sys, {module}; sys.exit(', '.join({{*{forbidden!r}}} & set(sys.modules)) or 0)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
     assert result.returncode == 0, f"importing {module} also loads {result.stderr.strip()}"
+
+
+def test_the_public_names_are_these_and_each_is_there() -> None:
+    import minestudio_nb as ms
+
+    assert (
+        sorted(ms.__all__)
+        == dir(ms)
+        == [
+            "OnlineSession",
+            "__version__",
+            "compare",
+            "doctor",
+            "lineage",
+            "load_config",
+            "load_demonstration",
+            "plan",
+            "play",
+            "runs",
+        ]
+    )
+    for name in ms.__all__:
+        value = getattr(ms, name)
+        assert isinstance(value, str) or callable(value), name
+    with pytest.raises(AttributeError, match="has no attribute 'run_all'"):
+        ms.run_all  # noqa: B018
+
+
+def test_runs_stays_callable_when_the_package_of_that_name_is_imported() -> None:
+    code = (
+        "import minestudio_nb as ms; ms.runs('x'); import minestudio_nb.runs; from minestudio_nb import runs; runs('x')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=ROOT)
