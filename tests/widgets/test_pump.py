@@ -294,7 +294,8 @@ def test_who_enlarges_does_not_take_the_tiles_from_others(view: ScriptedView, br
     browser.pump.receive({"k": "look", "view": "second", "fps": 20, "tiles": ["0/2", "0/3"]})
 
     def both() -> Any:
-        browser.ack(browser.messages[-1]["seq"], "second")
+        if browser.messages:
+            browser.ack(browser.messages[-1]["seq"], "second")
         return next((m for m in browser.messages if m.get("large") and len(m["tiles"]["tiles"]) == 2), None)
 
     message = eventually(both)
