@@ -35,6 +35,12 @@ function formatNumber(value, digits = 3) {
   return String(Number(value.toPrecision(digits)));
 }
 
+/** A setting as people write it: 5e-4 -> "0.0005", null -> "none". */
+function settingText(value) {
+  if (value === null || value === undefined) return "none";
+  return typeof value === "number" ? String(Number(value.toPrecision(6))) : String(value);
+}
+
 function formatSeconds(seconds) {
   if (!Number.isFinite(seconds) || seconds < 0) return "–";
   const s = Math.round(seconds);

@@ -10,6 +10,7 @@ definePanel("episodes", "Episodes", ({ store, link, root }) => {
     return h("th", { scope: "col" }, button);
   });
   const table = h("table", { class: "msnb-table" }, h("thead", {}, h("tr", {}, ...headings)), body);
+  const scroll = h("div", { class: "msnb-scroll", tabindex: "0", role: "group", "aria-label": "finished episodes", hidden: true }, table);
   const summary = h("p", { class: "msnb-caption" });
 
   const picker = h("select", { "aria-label": "recorded episode", onchange: () => play(picker.value) });
@@ -27,10 +28,16 @@ definePanel("episodes", "Episodes", ({ store, link, root }) => {
   const image = h("img", { class: "msnb-video", alt: "recorded episode", hidden: true });
   const scrub = h("input", { type: "range", min: 0, max: 0, step: 1, value: 0, "aria-label": "step of the episode" });
   const readout = h("p", { class: "msnb-caption", role: "status", "aria-live": "off" });
+  const LINES = [["reward", COLOURS[2]], ["value", COLOURS[0]], ["advantage", COLOURS[1]]];
+  const ACTIONS_DRAWN = 3;
+  const keys = h("p", { class: "msnb-keys" }, ...LINES.map(([name, colour]) => h("span", { class: "msnb-key" }, h("i", { style: `background:${colour}` }), name)));
   const plotBox = h("div", { class: "msnb-plot" });
+  const strip = h("canvas", { class: "msnb-strip", role: "img", "aria-label": "actions, one colour each" });
+  const stripTitle = h("span", { class: "msnb-caption" }, "actions, one colour each");
   const download = h("a", { class: "msnb-download" }, "Download");
   const problem = h("p", { class: "msnb-bad", role: "alert" });
-  const player = h("div", { class: "msnb-player", hidden: true }, video, image, scrub, readout, plotBox, download);
+  const player = h("div", { class: "msnb-player", hidden: true }, video, image, scrub, readout, keys, plotBox, strip,
+    h("div", { class: "msnb-line" }, stripTitle, h("span", { class: "msnb-space" }), download));
   let shown = null;
   let plot = null;
   let address = null;
@@ -56,7 +63,8 @@ definePanel("episodes", "Episodes", ({ store, link, root }) => {
       const mine = (key || "finished_at") === order.key;
       headings[i].setAttribute("aria-sort", mine ? (order.down ? "descending" : "ascending") : "none");
     });
-    setText(summary, store.episodes.length ? `${store.episodes.length} newest of the finished episodes` : "No episode has finished yet.");
+    scroll.hidden = store.episodes.length === 0;
+    setText(summary, store.episodes.length ? `The newest ${Math.min(100, store.episodes.length)} of ${store.shown[2]} finished episodes` : "No episode has finished yet.");
   }
 
   function drawPicker() {
@@ -101,20 +109,38 @@ definePanel("episodes", "Episodes", ({ store, link, root }) => {
     const ink = style.getPropertyValue("--msnb-ink").trim();
     const grid = style.getPropertyValue("--msnb-grid").trim();
     const steps = shown.rewards.map((_, i) => i);
-    const lines = { stroke: ink, grid: { stroke: grid }, ticks: { stroke: grid }, font: "11px system-ui, sans-serif" };
-    const series = [{ label: "step" }, { label: "reward", stroke: COLOURS[2], width: 1.5 }, { label: "value", stroke: COLOURS[0], width: 1.5 },
-      { label: "advantage", stroke: COLOURS[1], width: 1 }];
-    const data = [steps, shown.rewards, shown.values, shown.advantages];
-    const components = shown.actions.length ? shown.actions[0].length : 0;
-    for (let k = 0; k < Math.min(components, 2); k += 1) {
-      series.push({ label: components === 1 ? "action" : `action ${k}`, stroke: COLOURS[3 + k], width: 1, scale: "action", paths: uPlot.paths.stepped({ align: 1 }) });
-      data.push(shown.actions.map((action) => action[k]));
-    }
+    const lines = { stroke: ink, grid: { stroke: grid }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
+    const series = [{}, ...LINES.map(([, colour]) => ({ stroke: colour, width: 1.5, points: { show: false } }))];
     if (plot) plot.destroy();
-    plot = new uPlot({ width: Math.max(200, plotBox.clientWidth || root.clientWidth / 3), height: 150, series, scales: { x: { time: false } },
-      axes: [{ ...lines, size: 28 }, { ...lines, size: 44 }, { ...lines, scale: "action", side: 1, size: 34, grid: { show: false } }],
-      cursor: { drag: { x: false, y: false } } }, data, plotBox);
+    plot = new uPlot({ width: Math.max(200, plotBox.clientWidth || root.clientWidth / 3), height: 140, series, padding: [8, 4, 0, 0],
+      scales: { x: { time: false }, y: { range: (_, low, high) => verticalRange(low, high) } },
+      axes: [{ ...lines, size: 24 }, { ...lines, size: 44 }], legend: { show: false }, hooks: { setSize: [drawActions] },
+      cursor: { drag: { x: false, y: false }, y: false } }, [steps, shown.rewards, shown.values, shown.advantages], plotBox);
+    drawActions(plot);
     plot.over.addEventListener("click", () => { if (plot.cursor.idx !== null) go(plot.cursor.idx, true); });
+  }
+
+  /** The first components of each action as colours below the curves, in step with them. */
+  function drawActions(chart) {
+    const components = Math.min(ACTIONS_DRAWN, shown.actions.length ? shown.actions[0].length : 0);
+    const { left, width } = chart.over.getBoundingClientRect();
+    const start = left - plotBox.getBoundingClientRect().left;
+    strip.hidden = components === 0;
+    stripTitle.hidden = components === 0;
+    strip.style.marginLeft = `${start}px`;
+    strip.width = Math.max(1, Math.round(width * devicePixelRatio));
+    strip.height = components * 10 * devicePixelRatio;
+    strip.style.width = `${width}px`;
+    strip.style.height = `${components * 10}px`;
+    const ctx = strip.getContext("2d");
+    const span = strip.width / Math.max(1, shown.actions.length - 1);
+    shown.actions.forEach((action, step) => {
+      for (let k = 0; k < components; k += 1) {
+        const hue = (Number(action[k]) * 137.5) % 360; // neighbours get colours far apart
+        ctx.fillStyle = `hsl(${hue} 55% 55%)`;
+        ctx.fillRect((step - 0.5) * span, k * 10 * devicePixelRatio, Math.ceil(span), 9 * devicePixelRatio);
+      }
+    });
   }
 
   /** Shows a step: its numbers, its place on the time line and, when asked, its frame. */
@@ -135,7 +161,7 @@ definePanel("episodes", "Episodes", ({ store, link, root }) => {
 
   const element = h("div", {},
     h("div", { class: "msnb-line" }, h("h3", {}, "Episodes"), h("span", { class: "msnb-space" }), buttons),
-    hint, problem, player, summary, h("div", { class: "msnb-scroll" }, table));
+    hint, problem, player, summary, scroll);
   return {
     element,
     update(changes) {

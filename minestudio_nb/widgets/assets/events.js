@@ -1,7 +1,7 @@
 // Events and errors, newest first, with their causes.
 
 definePanel("events", "Events", ({ store }) => {
-  const list = h("ol", { class: "msnb-eventlist", "aria-label": "events, newest first" });
+  const list = h("ol", { class: "msnb-eventlist", tabindex: "0", "aria-label": "events, newest first" });
   const filter = h("select", { "aria-label": "which events", onchange: draw });
   for (const [value, text] of [["all", "all events"], ["bad", "warnings and errors"], ["error", "errors"]]) {
     filter.append(h("option", { value }, text));
@@ -9,7 +9,8 @@ definePanel("events", "Events", ({ store }) => {
   const wanted = (event) => filter.value === "all" || event.severity === "error" || (filter.value === "bad" && event.severity === "warning");
 
   function row(event) {
-    const where = event.iteration === null || event.iteration === undefined ? "" : ` · iteration ${event.iteration}`;
+    const told = event.iteration === null || event.iteration === undefined || event.message.includes(`iteration ${event.iteration}`);
+    const where = told ? "" : ` · iteration ${event.iteration}`;
     const detail = event.data && event.data.detail;
     return h("li", { class: `msnb-event msnb-${event.severity}` },
       h("span", { class: "msnb-when" }, clockTime(event.time)),

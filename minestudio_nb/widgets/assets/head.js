@@ -8,6 +8,7 @@ definePanel("head", "Session", ({ store, link }) => {
   const figures = {};
   const figureRow = h("dl", { class: "msnb-figures" });
   const FIGURES = [
+    ["return", "episode/return_window"],
     ["env steps/s", "rollout/steps_per_second"],
     ["learner samples/s", "train/samples_per_second"],
     ["staleness", "rollout/staleness"],

@@ -80,13 +80,14 @@ definePanel("tuning", "Tuning", ({ store, link, keys }) => {
       }
     });
     const name = h("label", { title: `${field.key}\n${field.help}` }, shortName(field.key));
-    const range = [field.range, field.unit].filter(Boolean).join(" · ");
+    const limits = field.range.replaceAll("<=", "≤").replaceAll(">=", "≥");
+    const range = [field.help, limits, field.unit].filter(Boolean).join(" · ");
     const element = h("div", { class: "msnb-control" }, name, input.element, h("span", { class: "msnb-range" }, range), status);
     return { element, input, status, field };
   }
 
   function editText(edit) {
-    const came = `${edit.key} → ${typeof edit.value === "number" ? formatNumber(edit.value, 6) : edit.value}`;
+    const came = `${edit.key} → ${settingText(edit.value)}`;
     if (edit.status === "applied") return `${came}: applied @ iteration ${edit.iteration}`;
     if (edit.status === "rejected") return `${came}: rejected, ${edit.reason}`;
     return `${came}: requested`;
