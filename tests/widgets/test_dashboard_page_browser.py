@@ -156,7 +156,8 @@ def test_keys_work_the_buttons(notebook: Notebook) -> None:
     assert log.get_attribute("aria-pressed") == "false"
     meaning = page.get_by_role("button", name="what KL means")
     meaning.press("Enter")
-    assert "What bad looks like:" in (page.get_by_role("figure", name="KL").locator(".msnb-helptext").text_content() or "")
+    words = page.get_by_role("figure", name="KL").locator(".msnb-helptext").text_content() or ""
+    assert "What bad looks like:" in words
     meaning.press("Enter")
 
 
@@ -252,7 +253,7 @@ def test_both_themes_can_be_read(notebook: Notebook) -> None:
             assert darkness[0] <= level < darkness[1], paper
             poor = page.evaluate(CONTRAST)
             assert not poor, f"{name}: {poor}"
-            ink = page.evaluate("() => getComputedStyle(document.querySelector('.msnb .msnb-key b')).color")
+            ink = page.evaluate("() => getComputedStyle(document.querySelector('.msnb .msnb-value')).color")
             assert (int(ink.removeprefix("rgb(").split(",")[0]) > 128) == (name == "Dark")
             photograph(notebook, f"theme_{name.lower()}")
     finally:

@@ -106,22 +106,27 @@ definePanel("curves", "Curves", ({ store, root }) => {
     const shown = marks.map((mark) => ({ ...mark, at: Math.round(plot.valToPos(mark.x, "x", true)) }))
       .filter(({ at }) => at >= bbox.left && at <= bbox.left + bbox.width);
     const many = shown.length > MANY_MARKS;
-    let last = -Infinity;
+    const top = bbox.top + 8 * devicePixelRatio;
     ctx.save();
     ctx.textAlign = "center";
     ctx.font = `${9 * devicePixelRatio}px system-ui, sans-serif`;
-    for (const { at, colour, sign } of shown) {
-      if (at === last) continue;
-      ctx.strokeStyle = ctx.fillStyle = colour;
-      ctx.globalAlpha = many ? 0.12 : 0.35;
+    ctx.globalAlpha = many ? 0.12 : 0.35;
+    for (const { colour } of Object.values(MARKS)) { // one path for each colour: single ones cost ten times as much
+      ctx.strokeStyle = colour;
       ctx.beginPath();
-      ctx.moveTo(at + 0.5, bbox.top);
-      ctx.lineTo(at + 0.5, bbox.top + bbox.height);
+      for (const { at } of shown.filter((mark) => mark.colour === colour)) {
+        ctx.moveTo(at + 0.5, bbox.top);
+        ctx.lineTo(at + 0.5, bbox.top + bbox.height);
+      }
       ctx.stroke();
-      if ((many && !wide) || at - last < SIGN_ROOM * devicePixelRatio) continue;
+    }
+    ctx.globalAlpha = 1;
+    let last = -Infinity;
+    for (const { at, colour, sign } of many && !wide ? [] : shown) {
+      if (at - last < SIGN_ROOM * devicePixelRatio) continue;
       last = at;
-      ctx.globalAlpha = 1;
-      ctx.fillText(sign, at, bbox.top + 8 * devicePixelRatio);
+      ctx.fillStyle = colour;
+      ctx.fillText(sign, at, top);
     }
     ctx.restore();
   }
@@ -190,7 +195,7 @@ definePanel("curves", "Curves", ({ store, root }) => {
       const colour = COLOURS[i % COLOURS.length];
       const faint = line.name === "episode/return";
       line.column = series.length;
-      line.number = h("b", {});
+      line.number = h("span", { class: "msnb-value" });
       series.push({ stroke: colour, width: faint ? 1 : 1.8, alpha: faint ? 0.5 : 1, spanGaps: true, points: { show: store.length < 2 } });
       if (!spreadOf(line.name)) return;
       series.push({ stroke: "transparent", points: { show: false } }, { stroke: "transparent", points: { show: false } });
