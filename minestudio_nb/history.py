@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minestudio_nb.contracts.control import Edit
-from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.contracts.fragments import EpisodeSummary
+from minestudio_nb.contracts.telemetry import METRICS, Event
 from minestudio_nb.runtime.base import Cursor, Snapshot
 from minestudio_nb.telemetry import read_history
 
@@ -62,11 +64,19 @@ class History:
         return bool(self.status.get("window_full"))
 
     def metrics_frame(self) -> pd.DataFrame:
-        """One row per iteration; columns ``iteration, time, env_steps`` and one per metric."""
+        """One row per iteration: ``iteration``, ``time`` (Unix seconds), ``env_steps``, and a column per metric.
+
+        Metrics are in the order of their catalogue; NaN where one was not measured. ``frame.attrs["units"]`` has the
+        unit of each column.
+        """
         import pandas as pd
 
         columns = ("iteration", "time", "env_steps")
-        return pd.DataFrame([{**{k: point[k] for k in columns}, **point["values"]} for point in self.points])
+        frame = pd.DataFrame([{**{k: point[k] for k in columns}, **point["values"]} for point in self.points])
+        measured = [name for name in METRICS if name in frame.columns]
+        frame = frame.reindex(columns=[*columns, *measured])
+        frame.attrs["units"] = {"time": "s", "env_steps": "steps", **{name: METRICS[name].unit for name in measured}}
+        return frame
 
     def tasks_frame(self) -> pd.DataFrame:
         """One row per task, from the newest point."""
@@ -79,10 +89,12 @@ class History:
         """One row per finished training episode."""
         import pandas as pd
 
-        return pd.DataFrame(list(self.episodes))
+        columns = None if self.episodes else [member.name for member in fields(EpisodeSummary)]
+        return pd.DataFrame(list(self.episodes), columns=columns)
 
     def events_frame(self) -> pd.DataFrame:
         """One row per event."""
         import pandas as pd
 
-        return pd.DataFrame([event.to_dict() for event in self.events])
+        names = [member.name for member in fields(Event)]
+        return pd.DataFrame([event.to_dict() for event in self.events], columns=names)

@@ -133,7 +133,10 @@ class ReadableSession:
         return plot_session(self, metrics, smooth, x)
 
     def metrics(self) -> pd.DataFrame:
-        """One row per iteration; columns ``iteration, time, env_steps`` and one per metric."""
+        """One row per iteration; columns ``iteration, time, env_steps`` and one per metric that was measured.
+
+        ``frame.attrs["units"]`` has the units; what the metrics mean is in docs/metrics.md.
+        """
         self._refresh()
         return self._history.metrics_frame()
 

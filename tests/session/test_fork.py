@@ -10,7 +10,7 @@ import pytest
 
 from minestudio_nb import OnlineSession
 from minestudio_nb.config import load_config
-from minestudio_nb.errors import CheckpointError, ConfigError, RunError, SessionStateError
+from minestudio_nb.errors import CheckpointError, ConfigError, RunError, SessionStateError, TrainingError
 from minestudio_nb.runs import RunRecord, summarize
 from minestudio_nb.trainer import CheckpointStore, outline
 from tests.session.test_session_inline import _Counts, session_of, small
@@ -101,6 +101,49 @@ def test_both_run_at_once_and_live_edits_of_the_parent_become_settings(tmp_path:
             third = fork.fork(name="third")  # at the newest of a session that replaces it every iteration
             assert third.state == "CONFIGURED"
             assert [edit.status for edit in parent.edits()] == ["applied", "applied"]
+
+
+def test_a_paused_session_is_forked_at_its_border_and_a_stopped_one_at_its_end(tmp_path: Path) -> None:
+    with session_of(tmp_path, small(_Counts, num_iterations=60), "parent") as parent:
+        parent.start_rollout()
+        parent.start_trainer()
+        parent.pause()
+        parent.checkpoint("mark")
+        fork = parent.fork("mark")
+        assert parent.state == "PAUSED"
+        parent.resume()
+        parent.wait(timeout=60)
+        parent.stop()
+        with fork:
+            finish(fork)
+            other = weights(fork)
+            assert all(tensor.equal(other[name]) for name, tensor in weights(parent).items())
+    later = parent.fork(overrides=["train_config.num_iterations=61"])
+    assert (parent.state, later.state) == ("STOPPED", "CONFIGURED")
+    with later:
+        finish(later)
+        assert [row["iteration"] for row in rows(later)] == [61]
+
+
+class _Breaks(_Counts):
+    """Works for a while, and then never again."""
+
+    steps = 0
+
+    def step(self, action: Any) -> tuple[Any, ...]:
+        type(self).steps += 1
+        if type(self).steps > 70:
+            raise RuntimeError("the world ended")
+        return super().step(action)
+
+
+def test_a_failed_session_is_forked_at_its_last_checkpoint(tmp_path: Path) -> None:
+    with session_of(tmp_path, small(_Breaks, num_iterations=60), "parent") as parent:
+        with pytest.raises(TrainingError, match="the world ended"):
+            finish(parent)
+        fork = parent.fork(name="saved")
+        assert parent.state == "FAILED" and fork.state == "CONFIGURED"
+        assert outline(next((fork.run_directory / "checkpoints").iterdir())).iteration >= 1
 
 
 def test_other_environments_begin_new_episodes_and_new_statistics(tmp_path: Path) -> None:

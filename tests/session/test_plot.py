@@ -19,6 +19,19 @@ from tests.support.written_runs import edit_event, origin_in, write_run
 LR = "train_config.learning_rate"
 
 
+def test_frames_have_their_columns_before_anything_happened_and_units_after(tmp_path: Path) -> None:
+    with session_of(tmp_path, small(num_iterations=2)) as session:
+        assert list(session.metrics().columns) == ["iteration", "time", "env_steps"] and session.metrics().empty
+        assert {"kind", "message", "iteration"} <= set(session.events().columns) and session.events().empty
+        assert {"episode_return", "length", "task"} <= set(session.episodes().columns) and session.episodes().empty
+        session.start_rollout()
+        session.start_trainer()
+        session.wait(timeout=60)
+        metrics = session.metrics()
+        assert metrics.attrs["units"]["ppo/entropy_nats"] == "nats" and metrics["iteration"].tolist() == [1, 2]
+        assert list(metrics.columns[3:]) == [name for name in METRICS if name in metrics.columns]
+
+
 @pytest.mark.parametrize(
     ("name", "metric"),
     [
