@@ -13,7 +13,7 @@ function tileTrouble(tile) {
 definePanel("environments", "Environments", ({ store, link }) => {
   const canvas = h("canvas", { class: "msnb-mosaic", width: 1, height: 1, "aria-hidden": "true" });
   const grid = h("div", { class: "msnb-tiles", role: "group", "aria-label": "environments; press one to enlarge it" });
-  const stage = h("div", { class: "msnb-stage" }, canvas, grid);
+  const stage = h("div", { class: "msnb-stage", hidden: true }, canvas, grid);
   const empty = h("p", { class: "msnb-empty" }, "No environment runs.");
   const largeCanvas = h("canvas", { class: "msnb-large", width: 16, height: 9, role: "img" });
   const trouble = h("p", { class: "msnb-trouble", role: "status" });
