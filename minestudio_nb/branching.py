@@ -98,9 +98,7 @@ def _origin(run: RunDirectory, loaded: LoadedConfig, known: Origin | None) -> Or
     except CheckpointError:
         return None  # the trainer says so, with the places where it looked
     parent = folder.parent.parent
-    return Origin(
-        "resume", parent.name, str(parent), folder.name, point.iteration, point.env_steps, time=time.time()
-    )  # live edits go on in a resumed run: nothing is changed by resuming
+    return Origin("resume", parent.name, str(parent), folder.name, point.iteration, point.env_steps, time=time.time())
 
 
 # Forks.
@@ -196,13 +194,13 @@ def _pin(
     coming: Callable[[str], bool],
 ) -> tuple[Path, Path]:
     """A copy of the wanted checkpoint, and the original, which a running session may delete at any moment."""
-    from minestudio_nb.trainer import CheckpointStore, copy_checkpoint
+    from minestudio_nb.trainer import CheckpointStore, copy_checkpoint, outline
 
     store = CheckpointStore(parent.checkpoints)
     for attempt in range(PIN_ATTEMPTS):
         source = _find(session, store, wanted, coming)
-        target = draft.checkpoints / f"{source.name.partition('-')[0]}-{FORK_LABEL}"
         try:
+            target = draft.checkpoints / f"iteration_{outline(source).iteration:06d}-{FORK_LABEL}"
             copy_checkpoint(source, target)
             return target, source
         except CheckpointError:
@@ -291,19 +289,18 @@ def _why(key: str) -> str:
 def _ends_at_once(loaded: LoadedConfig, point: Outline) -> list[Problem]:
     """Stop rules that the checkpoint fulfils already: a fork counts on from where its parent was."""
     train = loaded.config.train_config
-    rules: list[tuple[str, Any, Any, Any, str]] = [
-        ("num_iterations", train.num_iterations, point.iteration, train.num_iterations, "iterations"),
-        ("max_env_steps", train.max_env_steps, point.env_steps, train.max_env_steps, "env steps"),
-        ("max_minutes", train.max_minutes, round(point.minutes, 1), train.max_minutes, "minutes of training"),
+    rules: list[tuple[str, Any, Any, str]] = [
+        ("num_iterations", train.num_iterations, point.iteration, "iterations"),
+        ("max_env_steps", train.max_env_steps, point.env_steps, "env steps"),
+        ("max_minutes", train.max_minutes, round(point.minutes, 1), "minutes of training"),
     ]
     return [
         Problem(
             f"train_config.{name}",
-            f"is {limit:g}, and the checkpoint has {reached:g} {unit} behind it, which count; the fork would end at "
-            "once",
-            f"Give more, for example train_config.{name}={reached + more:g}",
+            f"is {limit}, and the checkpoint has {reached} {unit} behind it, which count; the fork would end at once",
+            f"Give more, for example train_config.{name}={reached + limit}",
         )
-        for name, limit, reached, more, unit in rules
+        for name, limit, reached, unit in rules
         if limit is not None and reached >= limit
     ]
 

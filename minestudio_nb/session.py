@@ -139,10 +139,14 @@ class OnlineSession(DisplayedSession):
         try:
             prepare_simulator(loaded.env)
             runtime.start_rollout(seconds)
+        except SessionStateError:  # nothing was begun, and it can be later
+            runtime.stop(30.0)
+            self._runtime = None
+            raise
         except BaseException as error:
             self._states.fail(f"{type(error).__name__}: {error}")
             runtime.stop(30.0)
-            if not isinstance(error, (RunError, SessionStateError)):  # these say that the run is somebody else's
+            if not isinstance(error, RunError):  # which says that the run is somebody else's
                 self._record_start(spec, began)
                 record_end(self._run(), "FAILED", self.failure)
             raise
@@ -236,7 +240,8 @@ class OnlineSession(DisplayedSession):
         force there are plain values in its configuration. It keeps the checkpoint in its own run directory.
 
         Args:
-            checkpoint: None for the newest on disk, the label given to :meth:`checkpoint`, an iteration, or a folder.
+            checkpoint: None for the newest on disk, the label given to :meth:`checkpoint` (which is waited for where it
+                is not on disk yet), an iteration, or a folder.
             overrides: texts in Hydra's grammar, checked as by :meth:`load_config`.
             name: of the new run; default: this one's with ``-fork-1``, ``-fork-2``, ...
             runtime: where the fork runs; None: where this session does.

@@ -278,3 +278,8 @@ def test_on_ray_a_fork_runs_beside_its_parent_in_one_cluster(ray_cluster: str, t
             assert first["iteration"] == origin.iteration + 1 and first["env_steps"] > origin.env_steps
             assert first["values"]["ppo/learning_rate"] == pytest.approx(5e-4, rel=0.01)  # cartpole anneals it
         assert parent.status().state == "TRAINING", "the fork's end is its own"
+        other = OnlineSession("other", run_root=tmp_path, detached=False)  # wants a cluster of its own
+        other.load_config("cartpole", few)
+        with pytest.raises(SessionStateError, match=r"Stop the other session.*address='auto'"):
+            other.start_rollout()
+        assert other.state == "CONFIGURED", "it can be started when the other session has been stopped"
