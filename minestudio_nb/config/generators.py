@@ -9,17 +9,18 @@ from __future__ import annotations
 import inspect
 import pickle
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 from minestudio_nb.config.minestudio_compat import execute_module, registered
 from minestudio_nb.contracts.generators import GeneratorSpec
 from minestudio_nb.errors import ConfigError
 
-__all__ = ["build_generator", "call_with_known", "generator_from_callable"]
+__all__ = ["build_generator", "call_with_known", "generator_from_callable", "load_generator"]
 
 
 def generator_from_callable(function: Callable[..., Any], simulator: str = "voxel") -> GeneratorSpec:
-    """A recipe from a function, which may be defined in a notebook cell and close over picklable values.
+    """A recipe from a function, or a class, which may be defined in a notebook cell and close over picklable values.
 
     Raises:
         ConfigError: the function or what it closes over cannot be pickled.
@@ -30,7 +31,7 @@ def generator_from_callable(function: Callable[..., Any], simulator: str = "voxe
     try:
         payload = cloudpickle.dumps(function)
     except Exception as error:
-        text = f"{name}() cannot travel to a worker process: {type(error).__name__}: {error}"
+        text = f"{name} cannot travel to another process: {type(error).__name__}: {error}"
         raise ConfigError(f"{text}. Build such objects inside the function instead of closing over them.") from error
     return GeneratorSpec(kind="callable", function=name, payload=payload, simulator=simulator)
 
@@ -45,19 +46,33 @@ def build_generator(spec: GeneratorSpec, from_config: Callable[..., Any] | None 
         ConfigError: the recipe is a plain section and no ``from_config`` came, or the module cannot be executed.
     """
     if spec.kind == "module":
-        module = execute_module(spec.source, spec.path, spec.simulator)
-        generator = getattr(module, spec.function, None)
-        if not callable(generator):
-            raise ConfigError(f"{spec.path} has no function {spec.function}(); a configuration module defines one.")
+        module, generator = _from_module(spec)
         with registered(module):
             return call_with_known(generator, arguments)
     if spec.kind == "callable":
-        return call_with_known(pickle.loads(spec.payload), arguments)
+        return call_with_known(load_generator(spec), arguments)
     if from_config is None:
         raise ConfigError(
             f"The {spec.describe()} is built from its section; pass from_config, the builder of its package."
         )
     return from_config(spec.config, **arguments)
+
+
+def load_generator(spec: GeneratorSpec) -> Any:
+    """The function or class itself that a recipe of kind ``module`` or ``callable`` is about, not called.
+
+    Raises:
+        ConfigError: the module cannot be executed, or does not define it.
+    """
+    return pickle.loads(spec.payload) if spec.kind == "callable" else _from_module(spec)[1]
+
+
+def _from_module(spec: GeneratorSpec) -> tuple[ModuleType, Any]:
+    module = execute_module(spec.source, spec.path, spec.simulator)
+    generator = getattr(module, spec.function, None)
+    if not callable(generator):
+        raise ConfigError(f"{spec.path} has no function {spec.function}(); a configuration module defines one.")
+    return module, generator
 
 
 def call_with_known(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import yaml
@@ -22,6 +23,7 @@ from minestudio_nb.config.overrides import apply_overrides, parse_overrides
 from minestudio_nb.config.redaction import REDACTED, redact, redact_text
 from minestudio_nb.config.resources import Resources
 from minestudio_nb.config.schema import EnvConfig, OnlineConfig, field_specs, parse_config
+from minestudio_nb.config.trainers import problem_with_name
 from minestudio_nb.contracts.generators import GeneratorSpec
 from minestudio_nb.errors import ConfigError
 
@@ -56,6 +58,9 @@ class LoadedConfig:
     source: str
     name: str
     warnings: tuple[Problem, ...] = ()
+    trainer: GeneratorSpec | None = None
+    """Recipe for the class that ``trainer_name`` means, where the configuration's module or an earlier call to
+    :func:`minestudio_nb.config.trainers.travelling` has it; None: it is known by its name."""
 
     def files(self) -> dict[str, str]:
         """Texts to save in a run directory by file name, secrets hidden: ``load_config`` reads ``config.yaml`` again.
@@ -66,8 +71,8 @@ class LoadedConfig:
         """
         settings = self.config.to_dict()
         texts = {}
-        by_kind = {spec.kind: spec for spec in (self.policy, self.env)}
-        if "callable" in by_kind:
+        by_kind = {spec.kind: spec for spec in (self.trainer, self.policy, self.env) if spec is not None}
+        if "callable" in (self.policy.kind, self.env.kind):
             settings["generator_module"] = f"<{self.env.describe()}; {self.policy.describe()}>"
         elif "module" in by_kind:
             texts[SAVED_MODULE] = redact_text(by_kind["module"].source)
@@ -87,6 +92,10 @@ class _Draft:
     text: str = ""
     module: tuple[str, str] | None = None  # source text, path
     functions: dict[str, Any] = field(default_factory=dict)  # Generator, or GeneratorSpec of one
+    classes: frozenset[str] = frozenset()
+    """Names of the classes that the module defines, among which may be the trainer's."""
+    trainer: GeneratorSpec | None = None
+    """That of a configuration which was loaded already."""
 
 
 def load_config(
@@ -129,6 +138,7 @@ def load_config(
     _attach_generator_module(draft, config)
     problems += check(config, resources, own_env=ENV_FUNCTION in draft.functions)
     problems += _generator_problems(draft, config)
+    problems += _trainer_problems(draft, config)
     problems += _hidden_secrets(settings)
     _raise_errors(draft, problems)
     warnings = tuple(problem for problem in problems if problem.severity == "warning")
@@ -136,7 +146,8 @@ def load_config(
         log.warning("%s: %s", draft.name, " | ".join(str(problem) for problem in warnings))
     env, policy_spec = _recipes(draft, config)
     whole = redact_text(draft.text) if draft.module and draft.text else to_yaml(settings)
-    return LoadedConfig(config, env, policy_spec, whole, draft.source, draft.name, warnings)
+    trainer = _trainer_recipe(draft, config)
+    return LoadedConfig(config, env, policy_spec, whole, draft.source, draft.name, warnings, trainer)
 
 
 def to_yaml(settings: Mapping[str, Any]) -> str:
@@ -205,7 +216,7 @@ def _read_loaded(loaded: LoadedConfig, groups: Sequence[Any]) -> _Draft:
     for name, recipe in ((ENV_FUNCTION, loaded.env), (POLICY_FUNCTION, loaded.policy)):
         if recipe.kind in ("module", "callable"):
             functions[name] = recipe
-    return _Draft(merged, loaded.source, loaded.name, loaded.whole_config, functions=functions)
+    return _Draft(merged, loaded.source, loaded.name, loaded.whole_config, functions=functions, trainer=loaded.trainer)
 
 
 def _name_of(path: Path) -> str:
@@ -223,7 +234,7 @@ def _read_module(path: Path, groups: Sequence[Any]) -> _Draft:
         )
     tree = OmegaConf.merge(_tree(settings, str(path)), compose_groups(groups))
     assert isinstance(tree, DictConfig)
-    return _Draft(tree, str(path), path.stem, text, (text, str(path)), _functions(vars(module)))
+    return _Draft(tree, str(path), path.stem, text, (text, str(path)), _functions(vars(module)), _classes(module))
 
 
 def _read_mapping(source: Mapping[str, Any], groups: Sequence[Any]) -> _Draft:
@@ -270,6 +281,11 @@ def _functions(namespace: Mapping[str, Any]) -> dict[str, Generator]:
     return {name: namespace[name] for name in (ENV_FUNCTION, POLICY_FUNCTION) if callable(namespace.get(name))}
 
 
+def _classes(module: ModuleType) -> frozenset[str]:
+    own = (name for name, value in vars(module).items() if isinstance(value, type))
+    return frozenset(name for name in own if vars(module)[name].__module__ == module.__name__)
+
+
 def _tree(settings: Any, origin: str) -> DictConfig:
     try:
         plain = OmegaConf.to_container(settings) if isinstance(settings, DictConfig) else to_plain(settings)
@@ -306,9 +322,12 @@ def _attach_generator_module(draft: _Draft, config: OnlineConfig) -> None:
             f"generator_module: there is no file {path}. A relative path starts at the configuration's folder."
         )
     text = path.read_text(encoding="utf-8")
-    functions = _functions(vars(execute_module(text, str(path))))
-    if not functions:
-        raise ConfigError(f"generator_module: {path} defines neither {ENV_FUNCTION} nor {POLICY_FUNCTION}.")
+    module = execute_module(text, str(path))
+    functions, draft.classes = _functions(vars(module)), _classes(module)
+    if not functions and config.trainer_name not in draft.classes:
+        raise ConfigError(
+            f"generator_module: {path} defines neither {ENV_FUNCTION} nor {POLICY_FUNCTION}, nor the trainer."
+        )
     draft.module = (text, str(path))
     draft.functions = {**functions, **draft.functions}
 
@@ -326,6 +345,22 @@ def _generator_problems(draft: _Draft, config: OnlineConfig) -> list[Problem]:
             text = f"{ENV_FUNCTION}() builds the environment, so {', '.join(given)} would have no effect"
             problems.append(Problem("env_config", text, f"Remove them, or remove {ENV_FUNCTION}."))
     return problems
+
+
+def _trainer_problems(draft: _Draft, config: OnlineConfig) -> list[Problem]:
+    text = problem_with_name(config.trainer_name) if _trainer_recipe(draft, config) is None else None
+    return [] if text is None else [Problem("trainer_name", text, "Correct the name.")]
+
+
+def _trainer_recipe(draft: _Draft, config: OnlineConfig) -> GeneratorSpec | None:
+    """Where the trainer's class is found, unless it is known by its name."""
+    name = config.trainer_name
+    if draft.trainer is not None and draft.trainer.function == name:
+        return draft.trainer
+    if draft.module is None or name not in draft.classes:
+        return None
+    text, path = draft.module
+    return GeneratorSpec(kind="module", function=name, source=text, path=path, simulator=config.env_config.simulator)
 
 
 def _hidden_secrets(value: Any, key: str = "") -> list[Problem]:

@@ -44,7 +44,7 @@ from minestudio_nb.runtime.common import (
 )
 from minestudio_nb.runtime.controls import Controls
 from minestudio_nb.telemetry import Hub, ProcessTrees, ResourceMeter
-from minestudio_nb.trainer import BaseTrainer, CheckpointStore, get_trainer_class
+from minestudio_nb.trainer import CheckpointStore, TrainingLoop, get_trainer_class
 
 __all__ = ["InlineRuntime"]
 
@@ -213,10 +213,10 @@ class InlineRuntime:
         ]
         self._wired = True
 
-    def _make_trainer(self) -> BaseTrainer:
+    def _make_trainer(self) -> TrainingLoop:
         config = self._config
         reference = self._make_policy(self._env_spec) if config.train_config.kl_divergence_coef_rho > 0 else None
-        return get_trainer_class(config.trainer_name)(
+        return get_trainer_class(config.trainer_name, self.spec.config.trainer)(
             policy=self._make_policy(self._env_spec),
             reference_policy=reference,
             config=config,
@@ -360,7 +360,7 @@ class InlineRuntime:
 
     # The trainer's thread, and what the trainer calls.
 
-    def _train(self, trainer: BaseTrainer) -> None:
+    def _train(self, trainer: TrainingLoop) -> None:
         torch.set_num_threads(self._config.train_config.num_threads)
         try:
             trainer.setup()

@@ -18,6 +18,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import ray
 from ray.exceptions import RayError
 
 from minestudio_nb.config import Resources, plan
+from minestudio_nb.config.trainers import travelling
 from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.view import Tile
@@ -58,7 +60,7 @@ class RayRuntime:
     """Implements :class:`minestudio_nb.runtime.base.Runtime`; see there for what the methods promise."""
 
     def __init__(self, spec: RuntimeSpec) -> None:
-        self.spec = spec
+        self.spec = replace(spec, config=travelling(spec.config))
         self._run = RunDirectory(spec.run_root, spec.session)
         self._record: ClusterRecord | None = None
         self._head: subprocess.Popen[bytes] | None = None

@@ -49,7 +49,7 @@ def _train(job: TrainJob) -> str | None:
     collective = TorchCollective(device if device.type == "cuda" else None) if several else SingleProcess()
     policy = build_policy(spec.config.policy, job.env_spec, train.seed)
     reference = build_policy(spec.config.policy, job.env_spec, train.seed) if train.kl_divergence_coef_rho else None
-    trainer = get_trainer_class(config.trainer_name)(
+    trainer = get_trainer_class(config.trainer_name, spec.config.trainer)(
         policy=policy,
         reference_policy=reference,
         config=config,

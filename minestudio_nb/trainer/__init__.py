@@ -15,7 +15,7 @@ from minestudio_nb.trainer.collective import Collective, SingleProcess, TorchCol
 from minestudio_nb.trainer.data import IterationData, Microbatch
 from minestudio_nb.trainer.loop import TrainingLoop, TrainResult
 from minestudio_nb.trainer.ppo import PPOTrainer
-from minestudio_nb.trainer.registry import get_trainer_class, register_trainer, trainer_names
+from minestudio_nb.trainer.registry import get_trainer_class, register_trainer
 
 __all__ = [
     "LATEST",
@@ -39,5 +39,4 @@ __all__ = [
     "get_trainer_class",
     "outline",
     "register_trainer",
-    "trainer_names",
 ]

@@ -42,8 +42,9 @@ class PPOTrainer(BaseTrainer):
         """See :meth:`BaseTrainer.resumed`. A rho that is configured anew starts anew."""
         super().resumed(checkpoint)
         train = self.config.train_config
-        saved = checkpoint.state["trainer"]
-        self._rho = saved["rho"] if saved["rho_base"] == train.kl_divergence_coef_rho else train.kl_divergence_coef_rho
+        saved = checkpoint.state["trainer"]  # empty where another algorithm wrote it
+        if saved.get("rho_base") == train.kl_divergence_coef_rho:
+            self._rho = saved["rho"]
         if checkpoint.reference is not None:
             self._take_reference()
             load_state(self._reference(), checkpoint.reference)

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minestudio_nb.contracts.fields import nearest_hint
+from minestudio_nb.config.generators import load_generator
+from minestudio_nb.config.trainers import SHIPPED, get_registered, problem_with_name, register_trainer
+from minestudio_nb.contracts.generators import GeneratorSpec
 from minestudio_nb.errors import ConfigError
 
 if TYPE_CHECKING:
-    from minestudio_nb.trainer.base import BaseTrainer
+    from minestudio_nb.trainer.loop import TrainingLoop
 
-__all__ = ["get_trainer_class", "register_trainer", "trainer_names"]
-
-_TRAINERS: dict[str, type[BaseTrainer]] = {}
+__all__ = ["SHIPPED", "get_trainer_class", "register_trainer"]
 
 
-def register_trainer(cls: type[BaseTrainer]) -> type[BaseTrainer]:
-    """Class decorator: makes ``trainer_name: <class name>`` build it. A name can be taken once only."""
-    if cls.__name__ in _TRAINERS and _TRAINERS[cls.__name__] is not cls:
-        raise ConfigError(f"There is a trainer named {cls.__name__!r} already; choose another class name.")
-    _TRAINERS[cls.__name__] = cls
+def get_trainer_class(name: str, recipe: GeneratorSpec | None = None) -> type[TrainingLoop]:
+    """The trainer that ``trainer_name`` means: by its ``recipe`` where it has one, else as registered here.
+
+    Raises:
+        ConfigError: there is none of that name; the message says which there are. Or it is no trainer.
+    """
+    from minestudio_nb.trainer.loop import TrainingLoop
+
+    cls = get_registered(name) if recipe is None else load_generator(recipe)
+    if cls is None:
+        raise ConfigError(f"{problem_with_name(name)}.")
+    if not (isinstance(cls, type) and issubclass(cls, TrainingLoop)):
+        raise ConfigError(
+            f"trainer_name: {name!r} is no trainer, but {cls!r}. Derive it from minestudio_nb.trainer.BaseTrainer."
+        )
     return cls
-
-
-def trainer_names() -> tuple[str, ...]:
-    """Names that ``trainer_name`` takes."""
-    return tuple(sorted(_TRAINERS))
-
-
-def get_trainer_class(name: str) -> type[BaseTrainer]:
-    """The trainer registered as ``name``. Raises ConfigError with the names that are."""
-    if name not in _TRAINERS:
-        hint = nearest_hint(name, trainer_names())
-        raise ConfigError(f"There is no trainer named {name!r}{hint}. Registered: {', '.join(trainer_names())}.")
-    return _TRAINERS[name]

@@ -14,7 +14,7 @@ from minestudio_nb.contracts.telemetry import METRICS, Event, MetricBatch
 from minestudio_nb.contracts.weights import WeightsPackage
 from minestudio_nb.policies import MinePolicy, build_policy
 from minestudio_nb.runtime.controls import Controls
-from minestudio_nb.trainer import PPOTrainer
+from minestudio_nb.trainer import BaseTrainer, PPOTrainer
 from tests.support.fragments import VECTOR_SPEC, FeedStore
 
 
@@ -70,7 +70,7 @@ def small_config(length: int = 8, rollout: Mapping[str, Any] | None = None, **tr
 
 
 class Bench:
-    """A :class:`PPOTrainer` and its surroundings; ``bench.run()`` sets up and trains."""
+    """A trainer (:class:`PPOTrainer` unless told) and its surroundings; ``bench.run()`` sets up and trains."""
 
     def __init__(
         self,
@@ -78,6 +78,7 @@ class Bench:
         store: FeedStore | None = None,
         policy: MinePolicy | None = None,
         spec: EnvSpec = VECTOR_SPEC,
+        trainer: type[BaseTrainer] = PPOTrainer,
         **parts: Any,
     ) -> None:
         torch.set_num_threads(1)
@@ -85,7 +86,7 @@ class Bench:
         self.store = store or FeedStore(self.config.rollout_config.fragment_length, spec=spec)
         self.control, self.telemetry, self.publisher = Controls(), Telemetry(), Publisher()
         self.policy = policy or build_policy({"name": "mlp", "args": {"hidden": [16]}}, spec, seed=1)
-        self.trainer = PPOTrainer(
+        self.trainer = trainer(
             policy=self.policy,
             config=self.config,
             env_spec=spec,

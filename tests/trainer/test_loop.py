@@ -15,14 +15,9 @@ import torch
 from minestudio_nb.errors import CheckpointError, ConfigError, TrainingError, WeightsError
 from minestudio_nb.policies import build_policy
 from minestudio_nb.trainer import (
-    BaseTrainer,
     CheckpointStore,
-    PPOTrainer,
     base,
-    get_trainer_class,
     loop,
-    register_trainer,
-    trainer_names,
 )
 from minestudio_nb.trainer.prefetch import prepared_ahead
 from tests.support.fragments import VECTOR_SPEC, FeedStore
@@ -351,14 +346,6 @@ def test_a_checkpoint_of_another_policy_or_none_at_all(tmp_path: Path) -> None:
 
 
 # Small parts.
-
-
-def test_registry() -> None:
-    assert get_trainer_class("PPOTrainer") is PPOTrainer and "PPOTrainer" in trainer_names()
-    with pytest.raises(ConfigError, match="did you mean 'PPOTrainer'"):
-        get_trainer_class("PPOTrainr")
-    with pytest.raises(ConfigError, match="already"):
-        register_trainer(type("PPOTrainer", (BaseTrainer,), {}))
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 3])
