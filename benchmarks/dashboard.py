@@ -6,12 +6,14 @@ One session of ``chop_tree`` as shipped, in a real kernel. This process is the p
 says what a page says at its defaults, acknowledges every message, and closes it again. Segments with the dashboard open
 and closed take turns within the one run (open, closed, closed, open, ...) and last from the end of one iteration to the
 end of another, so that both do the same work. CPU time is that of the kernel and all processes below it, read from
-outside. ``--focus`` asks for one environment enlarged instead of all.
+outside. ``--focus`` asks for one environment enlarged instead of all. ``--browser`` shows the same session in
+JupyterLab in a Chromium, and counts the bytes that it gets.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import sys
@@ -230,6 +232,63 @@ def summary(runtime: str, found: Mapping[str, Sequence[Mapping[str, float]]]) ->
     }
 
 
+def in_browser(seconds: float, timeout: float = 120.0) -> dict[str, Any]:
+    """The same session in JupyterLab in a Chromium: bytes through its sockets, and its own CPU time."""
+    from tests.support.browser import lab, open_notebook
+
+    root = str(measuring.BENCHMARKS.parent)
+    cells = [PREPARE.format(root=root, runtime="inline"), "dashboard = session.dashboard(); dashboard"]
+    received: list[float] = []
+
+    def count(event: Mapping[str, Any]) -> None:
+        frame = event["response"]
+        received.append(len(frame["payloadData"]) * (3 / 4 if frame["opcode"] == 2 else 1))  # binary frames as base64
+
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(lab(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+        cells.append("dashboard.close(); print(session.stop())")
+        notebook = stack.enter_context(open_notebook(server, cells, size=(1400, 1300)))
+        page = notebook.page
+        notebook.run(0, DEADLINE_SECONDS)
+        notebook.run(1)
+        page.wait_for_function("() => document.querySelectorAll('.msnb-tile').length === 9", timeout=timeout * 1000)
+        page.wait_for_function("() => document.querySelector('.msnb').msnbStore.length > 2", timeout=timeout * 1000)
+        watcher = page.context.new_cdp_session(page)
+        watcher.on("Network.webSocketFrameReceived", count)
+        watcher.send("Network.enable")
+
+        def rates() -> tuple[float, float]:
+            received.clear()
+            cpu, began = _chromium_cpu(), time.perf_counter()
+            page.wait_for_timeout(1000 * seconds)
+            wall = time.perf_counter() - began
+            return sum(received) / wall / 1000, 1000 * (_chromium_cpu() - cpu) / wall
+
+        shown = rates()
+        page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1")
+        page.evaluate("window.jupyterapp.commands.execute('notebook:clear-cell-output')")
+        page.wait_for_timeout(2000)
+        hidden = rates()
+        notebook.run(2)
+    return {
+        "KB/s in the browser": shown[0],
+        "KB/s while closed": hidden[0],
+        "browser's CPU ms/s": shown[1],
+        "while closed": hidden[1],
+    }
+
+
+def _chromium_cpu() -> float:
+    """CPU seconds of all processes of the browser that this process started."""
+    total = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "chrom" in process.name():
+                times = process.cpu_times()
+                total += times.user + times.system
+    return total
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures each runtime and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -239,7 +298,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--fps", type=float, default=5.0)
     parser.add_argument("--tiles", type=int, default=9)
     parser.add_argument("--focus", action="store_true", help="one environment enlarged")
+    parser.add_argument("--browser", action="store_true", help="measure in JupyterLab in a Chromium instead")
     arguments = parser.parse_args(argv)
+    if arguments.browser:
+        row = in_browser(arguments.seconds)
+        print(measuring.markdown(list(row), [row]))
+        return
     rows = [measure(runtime, arguments) for runtime in arguments.runtimes.split(",")]
     print(measuring.markdown(list(rows[0]), rows))
 
