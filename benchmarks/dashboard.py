@@ -38,7 +38,7 @@ session.load_config("chop_tree", ["train_config.target_return=null", "train_conf
 session.start_rollout(); session.start_trainer()
 """
 WARM_UP_ITERATIONS = 3
-DEADLINE_SECONDS = 400.0
+DEADLINE_SECONDS = 900.0
 
 
 class Kernel:

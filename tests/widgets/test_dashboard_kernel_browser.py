@@ -16,7 +16,7 @@ from tests.support.live_notebook import FED, losses, photograph, python_side
 
 pytestmark = [pytest.mark.browser, pytest.mark.full, pytest.mark.timeout(1800)]
 
-START_SECONDS = 300.0
+START_SECONDS = 900.0
 GONE_SECONDS = 60.0
 REPOSITORY = Path(__file__).parents[2]
 GONE = """() => [...document.querySelectorAll('.msnb-lost')].some(
