@@ -17,7 +17,7 @@ from typing import Any, Literal
 from minestudio_nb.errors import RunError
 from minestudio_nb.runs.directory import RunDirectory
 
-__all__ = ["RECORD", "Origin", "RunRecord"]
+__all__ = ["RECORD", "Origin", "RunRecord", "is_alive"]
 
 RECORD = "run.json"
 
@@ -120,11 +120,11 @@ class RunRecord:
     @property
     def process_alive(self) -> bool:
         """Whether the process that started it still runs, on this machine."""
-        return self.here and is_running(self.pid, self.process_started)
+        return self.here and is_alive(self.pid, self.process_started)
 
 
-def is_running(pid: int, create_time: float) -> bool:
-    """Whether process ``pid`` of this machine, started at ``create_time``, runs; a reused pid counts as ended."""
+def is_alive(pid: int, create_time: float) -> bool:
+    """Whether process ``pid``, started at ``create_time`` (Unix seconds), still runs; a reused pid counts as ended."""
     import psutil
 
     try:

@@ -13,7 +13,7 @@ from typing import Any
 
 from minestudio_nb.errors import RunError
 from minestudio_nb.runs.directory import RunDirectory
-from minestudio_nb.runs.record import Origin, RunRecord, is_running
+from minestudio_nb.runs.record import Origin, RunRecord, is_alive
 
 __all__ = ["RunSummary", "summaries", "summarize"]
 
@@ -139,7 +139,7 @@ def _cluster_alive(run: RunDirectory) -> bool:
         return False
     try:
         record = run.read_json(run.cluster.name)
-        return is_running(int(record["pid"]), float(record["create_time"]))
+        return is_alive(int(record["pid"]), float(record["create_time"]))
     except (RunError, KeyError, TypeError, ValueError):
         return False
 

@@ -12,23 +12,12 @@ from collections.abc import Collection
 
 import psutil
 
+from minestudio_nb.runs.record import is_alive
+
 __all__ = ["CLUSTER_MARK", "end_marked", "find_marked", "is_alive"]
 
 CLUSTER_MARK = "MSNB_CLUSTER_ID"
 """Environment variable that carries the id of the cluster."""
-
-_CREATE_TIME_TOLERANCE = 1.0
-"""Seconds by which two readings of a process's start time may differ and still mean the same process."""
-
-
-def is_alive(pid: int, create_time: float) -> bool:
-    """Whether process ``pid``, started at ``create_time`` (Unix seconds), still runs; a reused pid counts as ended."""
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - create_time) < _CREATE_TIME_TOLERANCE
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def find_marked(cluster_id: str, spare: Collection[int] = ()) -> list[psutil.Process]:
