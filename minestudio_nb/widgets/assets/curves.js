@@ -210,7 +210,7 @@ definePanel("curves", "Curves", ({ store, root }) => {
     const data = dataOf(chart);
     const options = {
       width: Math.max(160, chart.box.clientWidth), height: chart.definition.wide ? 230 : 130, padding: [8, 8, 0, 0], series, bands,
-      axes: [{ ...lines, size: 24, ...(axis.value === "time" ? {} : { values: labels }) }, { ...lines, size: 46, values: labels }],
+      axes: [{ ...lines, size: 24, space: 38, ...(axis.value === "time" ? {} : { values: labels }) }, { ...lines, size: 46, values: labels }],
       scales: { x: { time: axis.value === "time" }, y: chart.log ? { distr: 3 } : { range: (_, low, high) => verticalRange(low, high) } },
       cursor: { sync: { key: `msnb-${root.dataset.id}` }, drag: { x: true, y: false }, y: false, points: { size: 5 } },
       legend: { show: false },
