@@ -127,9 +127,14 @@ class Dashboard(anywidget.AnyWidget):
             publish_display_data(bundle, transient={"display_id": name}, update=True)
 
     def _poster_bundle(self) -> dict[str, Any]:
-        poster = take_poster(self._view, self._pump.mosaic)
-        self._poster_at, self._poster_state = time.monotonic(), poster.state
-        return {"text/plain": repr(poster), "text/html": poster_html(poster, self.poster_key, self.panels)}
+        """The picture as it is now; a fault in it is no reason not to show the live display."""
+        self._poster_at, self._poster_state = time.monotonic(), self._view.head().state
+        try:
+            poster = take_poster(self._view, self._pump.mosaic)
+            return {"text/plain": repr(poster), "text/html": poster_html(poster, self.poster_key, self.panels)}
+        except Exception:
+            _logger.warning("no picture of %s", self.session_name, exc_info=True)
+            return {"text/plain": f"There is no picture of {self.session_name}."}
 
     def _keep_poster(self) -> None:
         """Renews the pictures when they are old, or the session's state is another one. Called by the pump."""

@@ -192,6 +192,17 @@ def test_a_dashboard_shows_a_poster_and_itself(view: ScriptedView, monkeypatch: 
     dashboard.close()
 
 
+def test_a_picture_that_fails_keeps_no_display_from_being_shown(
+    view: ScriptedView, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    dashboard = Dashboard(view)
+    monkeypatch.setattr(view, "events", None)
+    poster, live, _ = shown(dashboard, monkeypatch)
+    assert poster["data"] == {"text/plain": "There is no picture of scripted."} and WIDGET in live["data"]
+    assert "not callable" in caplog.text
+    dashboard.close()
+
+
 def test_an_export_shows_pictures(view: ScriptedView, monkeypatch: pytest.MonkeyPatch) -> None:
     dashboard = Dashboard(view)
     poster, live, _ = shown(dashboard, monkeypatch)
