@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -54,6 +55,7 @@ def check(
         config, problems = parse_config(config)
     rules: list[Callable[[OnlineConfig], Iterator[Problem]]] = [
         _iteration_sizes,
+        _parameter_groups,
         _rollout_sizes,
         _age_of_fragments,
         _room_to_run_ahead,
@@ -135,6 +137,23 @@ def _iteration_sizes(config: OnlineConfig) -> Iterator[Problem]:
         )
         chunks = -(-needed // buffer.fragments_per_chunk)
         yield Problem("rollout_config.replay_buffer_config.max_chunks", text, f"Use max_chunks={chunks} or more.")
+
+
+def _parameter_groups(config: OnlineConfig) -> Iterator[Problem]:
+    known = ("match", "learning_rate_factor", "weight_decay")
+    for index, group in enumerate(config.train_config.parameter_groups):
+        key, match = f"train_config.parameter_groups[{index}]", group.get("match")
+        names = match if isinstance(match, list) else [match]
+        if not names or not all(isinstance(name, str) and name for name in names):
+            yield Problem(key, f"match must name parameters, {match!r} came", "Give a text, or a list of texts.")
+        for name in set(group) - set(known):
+            yield Problem(
+                key, f"has no setting {name!r}{nearest_hint(str(name), known)}", f"Known: {', '.join(known)}."
+            )
+        for name in known[1:]:
+            value = group.get(name, 0.0)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+                yield Problem(key, f"{name} must be a number of 0 or more, {value!r} came", "Correct it or remove it.")
 
 
 def _rollout_sizes(config: OnlineConfig) -> Iterator[Problem]:

@@ -65,6 +65,14 @@ class TrainConfig(Section):
         "Train in bfloat16 where that is safe (autocast).",
         why_not_live=TRAINERS_ARE_BUILT_WITH_IT,
     )
+    gradient_checkpointing: bool = setting(
+        False, "Compute the policy's large parts again in the backward pass: less memory, a third more time.", live=True
+    )
+    compile_policy: bool = setting(
+        False,
+        "Train with the policy compiled by torch.compile: faster steps after a start of a minute or more.",
+        why_not_live=TRAINERS_ARE_BUILT_WITH_IT,
+    )
     seed: int = setting(
         0, "Seed of weights, shuffling and everything else random in training.", ge=0, why_not_live=READ_AT_THE_START
     )
@@ -104,6 +112,17 @@ class TrainConfig(Section):
     )
     weight_decay: float = setting(0.0, "Decoupled weight decay of AdamW.", ge=0, le=1, live=True, scale="log")
     adam_eps: float = setting(1e-5, "Epsilon of AdamW.", gt=0, le=1, why_not_live=READ_AT_THE_START, scale="log")
+    freeze: list[str] = setting(
+        [],
+        "Parts of the policy that are not trained: names of parameters, or what they begin with (trunk, net.tower); "
+        "* is any text.",
+        live=True,
+    )
+    parameter_groups: list[dict[str, Any]] = setting(
+        [],
+        "Parts with settings of their own, each {match, learning_rate_factor, weight_decay}; match as in freeze.",
+        why_not_live=TRAINERS_ARE_BUILT_WITH_IT,
+    )
     max_grad_norm: float = setting(0.5, "Gradients are scaled down to this global norm.", gt=0, live=True, scale="log")
 
     # Returns and losses.
@@ -161,7 +180,9 @@ class TrainConfig(Section):
     zero_initial_vf: bool = setting(
         False, "Set the value head's last layer to zero at the start.", why_not_live=READ_AT_THE_START
     )
-    fix_decoder: bool = setting(False, "Keep the policy's decoder as it is.", inert="Every layer is trained.")
+    fix_decoder: bool = setting(
+        False, "Keep the policy's decoder as it is.", inert="Name the parts that shall stay in train_config.freeze."
+    )
     vf_warmup: int = setting(
         0,
         "Iterations at the start that train the value function only.",

@@ -57,7 +57,7 @@ class GruPolicy(MinePolicy):
             (hidden,) = reset_state(state, nothing, first[:, start])
             outputs, last = self.gru(features[:, start:stop], hidden.to(features.dtype)[None].contiguous())
             parts.append(outputs)
-            state = [last[0]]
+            state = [last[0].to(hidden.dtype)]  # under autocast they would turn to bfloat16 after the first chunk
         joined = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         return {"pi_logits": self.pi_head(joined), "vpred": self.value_head(joined)}, state
 

@@ -7,11 +7,12 @@ Read :meth:`BaseTrainer.iterate` first. The loop around it is in :mod:`.loop`, t
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import time
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor
 
 from minestudio_nb.contracts.fragments import Fragment, FragmentMeta
-from minestudio_nb.errors import StoreTimeoutError
+from minestudio_nb.errors import ConfigError, StoreTimeoutError
 from minestudio_nb.learning import (
     LossTargets,
     SampleBatch,
@@ -39,6 +40,7 @@ from minestudio_nb.trainer.checkpoints import Checkpoint
 from minestudio_nb.trainer.data import IterationData, Microbatch
 from minestudio_nb.trainer.guard import Snapshot, all_finite
 from minestudio_nb.trainer.loop import TrainingLoop
+from minestudio_nb.trainer.parameters import OWN_WEIGHT_DECAY, RATE_FACTOR, freeze, parameter_groups, trainable
 from minestudio_nb.trainer.passes import Evaluation, Evaluator, blank_fragment
 from minestudio_nb.trainer.prefetch import prepared_ahead
 
@@ -143,7 +145,7 @@ class BaseTrainer(TrainingLoop):
         """AdamW; see :meth:`TrainingLoop.make_optimizer`. The learning rate is set before each iteration."""
         train = self.config.train_config
         return torch.optim.AdamW(
-            self.policy.parameters(),
+            parameter_groups(self.policy, trainable(self.policy), train.parameter_groups),
             lr=train.learning_rate,
             eps=train.adam_eps,
             weight_decay=train.weight_decay,
@@ -155,7 +157,7 @@ class BaseTrainer(TrainingLoop):
         train = self.config.train_config
         learning_rate = train.learning_rate * (self.share_left if train.anneal_lr_linearly else 1.0)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group.get(RATE_FACTOR, 1.0)
         self.add_metric("ppo/learning_rate", learning_rate)
 
     def judge(self, means: Sequence[float]) -> Verdict:
@@ -180,7 +182,7 @@ class BaseTrainer(TrainingLoop):
         """Runs the policy over a microbatch, in the precision that training uses."""
         head = self.policy.pi_head
         with self.precision():
-            outputs, _ = self.policy(part.obs, part.state, {"first": part.first})
+            outputs, _ = self._trained(part.obs, part.state, {"first": part.first})
             pi_logits = outputs["pi_logits"]
             return Now(
                 head.logprob(part.actions, pi_logits).flatten(),
@@ -226,21 +228,36 @@ class BaseTrainer(TrainingLoop):
 
     def prepare(self) -> None:
         """See :meth:`TrainingLoop.prepare`."""
+        train = self.config.train_config
         self._snapshot = Snapshot(self.policy, self.optimizer)
-        self._parameters = list(self.policy.parameters())
+        trained = trainable(self.policy)
+        self._parameters = list(trained.values())
+        self._freeze = functools.partial(freeze, self.policy, trained)
+        self._trained: Callable[..., Any] = torch.compile(self.policy) if train.compile_policy else self.policy
+        self._freeze(train.freeze)
+        self.policy.gradient_checkpointing = train.gradient_checkpointing
         self._uses: OrderedDict[int, int] = OrderedDict()
-        if self.config.train_config.zero_initial_vf:
+        if train.zero_initial_vf:
             self.policy.value_head.zero_()
 
     def resumed(self, checkpoint: Checkpoint) -> None:
         """See :meth:`TrainingLoop.resumed`."""
-        self.edited("train_config.weight_decay", self.config.train_config.weight_decay)  # it may have been edited
+        for name in ("weight_decay", "freeze", "gradient_checkpointing"):  # they may have been edited
+            self.edited(f"train_config.{name}", getattr(self.config.train_config, name))
 
     def edited(self, key: str, value: Any) -> None:
         """See :meth:`TrainingLoop.edited`."""
         if key == "train_config.weight_decay":
             for group in self.optimizer.param_groups:
-                group["weight_decay"] = float(value)
+                if not group.get(OWN_WEIGHT_DECAY, False):
+                    group["weight_decay"] = float(value)
+        elif key == "train_config.gradient_checkpointing":
+            self.policy.gradient_checkpointing = bool(value)
+        elif key == "train_config.freeze":
+            try:
+                self._freeze(value)
+            except ConfigError as error:
+                self.event("edit", f"What is trained stays as it was. {error}", "warning")
 
     def iterate(self, metas: tuple[FragmentMeta, ...]) -> None:
         """Fetch, evaluate, advantages, optimizer steps; see :meth:`TrainingLoop.iterate`."""

@@ -28,7 +28,7 @@ from minestudio_nb.contracts.fragments import FragmentMeta
 from minestudio_nb.contracts.protocols import ControlBox, FragmentStore, TelemetrySink, WeightsPublisher
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event, MetricBatch, Stat
-from minestudio_nb.errors import ConfigError, StoreTimeoutError, TrainingError
+from minestudio_nb.errors import CheckpointError, ConfigError, StoreTimeoutError, TrainingError
 from minestudio_nb.policies import MinePolicy, load_state, to_package
 from minestudio_nb.trainer.checkpoints import Checkpoint, CheckpointStore, find_checkpoint
 from minestudio_nb.trainer.collective import Collective, SingleProcess
@@ -409,7 +409,13 @@ class TrainingLoop(ABC):
         if self.config.train_config.resume_optimizer:
             groups = self.optimizer.param_groups
             configured = [{key: value for key, value in group.items() if key != "params"} for group in groups]
-            self.optimizer.load_state_dict(dict(checkpoint.optimizer))
+            try:
+                self.optimizer.load_state_dict(dict(checkpoint.optimizer))
+            except ValueError as error:
+                raise CheckpointError(
+                    f"The optimizer's state in the checkpoint belongs to other groups of parameters: {error}. Give "
+                    "train_config.parameter_groups as they were, or resume_optimizer=false."
+                ) from error
             for group, now in zip(self.optimizer.param_groups, configured, strict=True):
                 group |= now
         self.progress = Progress(**checkpoint.state["progress"])

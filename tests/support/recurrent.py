@@ -1,4 +1,4 @@
-"""A small recurrent policy, and fragments that it acted in."""
+"""Small recurrent policies, and fragments that they acted in."""
 
 from __future__ import annotations
 
@@ -11,9 +11,40 @@ import torch
 from torch import Tensor, nn
 
 from minestudio_nb.contracts.fragments import Fragment, FragmentMeta, StreamId
-from minestudio_nb.contracts.specs import EnvSpec
-from minestudio_nb.policies import MinePolicy, State, reset_state
+from minestudio_nb.contracts.specs import ActionLeaf, ActionSpec, BoxSpec, EnvSpec, ObsSpec
+from minestudio_nb.policies import MinePolicy, State, build_policy, reset_state
 from tests.support.fragments import VECTOR_SPEC, FeedStore
+
+PIXELS = EnvSpec(
+    ObsSpec((("image", BoxSpec((16, 16, 3), "uint8")),), True),
+    ActionSpec((ActionLeaf("buttons", "discrete", (6,)), ActionLeaf("camera", "discrete", (9,))), True),
+)
+POLICIES = {
+    "mlp_gru": ({"hidden": 8, "dense": [8]}, VECTOR_SPEC),
+    "vpt": (
+        {
+            "hidsize": 16,
+            "impala_width": 0.25,
+            "attention_heads": 2,
+            "attention_memory_size": 10,
+            "timesteps": 5,
+            "n_recurrence_layers": 2,
+        },
+        PIXELS,
+    ),
+    "cnn_gru": ({"hidden": 8, "variant": "impala", "channels": [4, 4], "blocks": 1, "dense": 8}, PIXELS),
+}
+
+
+def lively(name: str) -> MinePolicy:
+    """A policy whose memory shows in what it says."""
+    args, spec = POLICIES[name]
+    policy = build_policy({"name": name, "args": args}, spec, seed=3)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(4)
+        for parameter in policy.pi_head.parameters():
+            nn.init.uniform_(parameter, -0.8, 0.8)
+    return policy
 
 
 class GruPolicy(MinePolicy):

@@ -6,48 +6,14 @@ import contextlib
 
 import pytest
 import torch
-from torch import nn
 
-from minestudio_nb.contracts.specs import ActionLeaf, ActionSpec, BoxSpec, EnvSpec, ObsSpec
 from minestudio_nb.learning import collate
-from minestudio_nb.policies import MinePolicy, build_policy
+from minestudio_nb.policies import MinePolicy
 from minestudio_nb.trainer.passes import Evaluator
-from tests.support.fragments import VECTOR_SPEC
-from tests.support.recurrent import ActedStore, Actor
+from tests.support.recurrent import POLICIES, ActedStore, Actor, lively
 from tests.support.training import Bench, small_config
 
 torch.set_num_threads(1)
-
-PIXELS = EnvSpec(
-    ObsSpec((("image", BoxSpec((16, 16, 3), "uint8")),), True),
-    ActionSpec((ActionLeaf("buttons", "discrete", (6,)), ActionLeaf("camera", "discrete", (9,))), True),
-)
-POLICIES = {
-    "mlp_gru": ({"hidden": 8, "dense": [8]}, VECTOR_SPEC),
-    "vpt": (
-        {
-            "hidsize": 16,
-            "impala_width": 0.25,
-            "attention_heads": 2,
-            "attention_memory_size": 10,
-            "timesteps": 5,
-            "n_recurrence_layers": 2,
-        },
-        PIXELS,
-    ),
-    "cnn_gru": ({"hidden": 8, "variant": "impala", "channels": [4, 4], "blocks": 1, "dense": 8}, PIXELS),
-}
-
-
-def lively(name: str) -> MinePolicy:
-    """A policy whose memory shows in what it says."""
-    args, spec = POLICIES[name]
-    policy = build_policy({"name": name, "args": args}, spec, seed=3)
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(4)
-        for parameter in policy.pi_head.parameters():
-            nn.init.uniform_(parameter, -0.8, 0.8)
-    return policy
 
 
 @pytest.fixture(params=sorted(POLICIES))

@@ -170,7 +170,8 @@ class MemoryAttention(nn.Module):
         """``hidden`` ``(B, T, width)``, ``visible`` bool ``(B, T, M + T)``, keys and values ``(B, M, width)``."""
         steps = hidden.shape[1]
         query, key, value = self.query(hidden), self.key(hidden), self.value(hidden)
-        # Under autocast a remembered float32 key meets a bfloat16 one.
+        # Under autocast remembered float32 keys meet bfloat16 ones; what is remembered keeps its type.
+        dtype = keys.dtype
         keys, values = torch.cat([keys.to(key.dtype), key], 1), torch.cat([values.to(value.dtype), value], 1)
         weights = self._split(self.relation(hidden)) @ self.basis.to(key.dtype).flip(1)
         # (B, heads, T, M) with the nearest step last; shifting row i by i + 1 puts each weight over its step.
@@ -181,7 +182,8 @@ class MemoryAttention(nn.Module):
             self._split(query), self._split(keys), self._split(values), attn_mask=bias, scale=1.0 / width
         )
         joined = found.transpose(1, 2).flatten(2)
-        return self.output(joined), keys[:, -self.memory :], values[:, -self.memory :]
+        kept = (part[:, -self.memory :].to(dtype) for part in (keys, values))
+        return self.output(joined), *kept
 
     def _split(self, hidden: Tensor) -> Tensor:
         """``(B, T, heads * n)`` -> ``(B, heads, T, n)``."""

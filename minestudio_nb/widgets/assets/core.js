@@ -37,7 +37,7 @@ function formatNumber(value, digits = 3) {
 
 /** A setting as people write it: 5e-4 -> "0.0005", null -> "none". */
 function settingText(value) {
-  if (value === null || value === undefined) return "none";
+  if (value === null || value === undefined || String(value) === "") return "none";
   return typeof value === "number" ? String(Number(value.toPrecision(6))) : String(value);
 }
 

@@ -10,7 +10,7 @@ definePanel("tuning", "Tuning", ({ store, link, keys }) => {
   const search = h("input", { type: "search", placeholder: "find a setting", "aria-label": "find a setting", oninput: filter });
 
   const shortName = (key) => key.split(".").slice(1).join(".") || key;
-  const same = (a, b) => a === b || (typeof a === "number" && typeof b === "number" && Math.abs(a - b) <= 1e-12 * Math.max(Math.abs(a), Math.abs(b)));
+  const same = (a, b) => a === b || (Array.isArray(a) && String(a) === String(b)) || (typeof a === "number" && typeof b === "number" && Math.abs(a - b) <= 1e-12 * Math.max(Math.abs(a), Math.abs(b)));
 
   /** The range of a slider: the setting's own bounds, or a hundredfold around the value for open ones. */
   function sliderRange(field) {
@@ -37,6 +37,11 @@ definePanel("tuning", "Tuning", ({ store, link, keys }) => {
       const select = h("select", { ...label, onchange: () => send(select.value) });
       for (const choice of field.choices) select.append(h("option", { value: choice }, choice));
       return { element: select, show: (value) => { select.value = value; } };
+    }
+    if (field.kind === "list") {
+      const names = () => box.value.split(",").map((name) => name.trim()).filter(Boolean);
+      const box = h("input", { type: "text", placeholder: "none; names with commas between", ...label, onchange: () => send(names()) });
+      return { element: box, show: (value) => { box.value = value.join(", "); } };
     }
     const whole = field.kind === "int";
     const parse = (text) => (text.trim() === "" && field.optional ? null : Number(text));
