@@ -109,10 +109,10 @@ class Kernel:
 
     def _answer(self, message: Mapping[str, Any]) -> None:
         names = message.get("tiles", {}).get("all", [])
-        if len(names) != self._shown:
+        if "tiles" in message and len(names) != self._shown:
             self._shown = len(names)
-            wanted = names[:1] if self._wishes["focus"] else names[: self._wishes["count"]]
-            self._tell(k="look", fps=self._wishes["fps"], tiles=wanted)
+            focus = names[0] if names and self._wishes["focus"] else None
+            self._tell(k="look", fps=self._wishes["fps"], tiles=names[: self._wishes["count"]], focus=focus)
         self._unanswered += 1
         data = "tiles" not in message or any(message.get(part) for part in ("rows", "events", "episodes"))
         if data or self._unanswered == 3:
@@ -218,12 +218,15 @@ def summary(runtime: str, found: Mapping[str, Sequence[Mapping[str, float]]]) ->
         return statistics.median(each[name] for each in found[state])
 
     cpu, steps = lost("cpu_s_per_1k", 1), lost("steps_per_s", -1)
+    pairs = zip(found["open"], found["closed"], strict=True)
+    cost = [(shown["cpu_s_per_1k"] - hidden["cpu_s_per_1k"]) * shown["steps_per_s"] for shown, hidden in pairs]
     return {
         "runtime": runtime,
         "CPU s/1k steps closed": median("closed", "cpu_s_per_1k"),
         "open": median("open", "cpu_s_per_1k"),
         "more CPU %": statistics.median(cpu),
         "quartiles": f"{cpu[len(cpu) // 4]:.1f} to {cpu[-1 - len(cpu) // 4]:.1f}",
+        "CPU ms/s": statistics.median(cost),
         "fewer steps/s %": statistics.median(steps),
         "cores busy": median("closed", "cores"),
         "messages/s": median("open", "messages_per_s"),
