@@ -119,13 +119,14 @@ class DisplayedSession(ReadableSession):
         except (MineStudioError, TimeoutError, OSError, RuntimeError):
             return  # pictures without frames, then
 
-    def _show_end(self) -> None:
-        """Leaves pictures of a session that has run where its displays were shown, and below the running cell."""
+    def _show_end(self, below: bool) -> None:
+        """Leaves pictures of a session that has run where its displays were shown, and ``below`` the running cell."""
         if self._runtime is None or not in_notebook():
             return
         try:
             for dashboard in list(self._dashboards):
                 dashboard.update_poster()
-            show(self.poster())
+            if below:
+                show(self.poster())
         except Exception:  # whatever a picture fails for, the session has stopped
             _logger.warning("no picture of the session", exc_info=True)

@@ -310,13 +310,13 @@ class OnlineSession(DisplayedSession):
 
     # The end.
 
-    def stop(self, timeout: float = 60.0) -> StopReport:
+    def stop(self, timeout: float = 60.0, *, poster: bool = True) -> StopReport:
         """Ends training and rollout, saves a checkpoint, ends every process of the session. Legal in every state.
 
-        In a notebook it leaves a picture of the session below the cell, see :meth:`poster`.
+        In a notebook it leaves a picture of the session below the cell, see :meth:`poster`, unless ``poster`` is false.
         """
         if self._stop_report is not None and self.state in ("STOPPED", "FAILED"):
-            self._show_end()
+            self._show_end(poster)
             return self._stop_report
         failed = self.state == "FAILED"
         began = time.time()
@@ -331,7 +331,7 @@ class OnlineSession(DisplayedSession):
         self._states.set("FAILED" if failed else "STOPPED")
         if self._runtime is not None:
             record_end(self._run(), self.state, self.failure)
-        self._show_end()
+        self._show_end(poster)
         return self._stop_report
 
     def __enter__(self) -> Self:

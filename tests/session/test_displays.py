@@ -28,6 +28,7 @@ def test_stop_poster_and_report_leave_pictures(tmp_path: Path, monkeypatch: pyte
         session.set(LR, 2e-4)
         written = session.report()
         session.stop()
+        session.stop(poster=False)
     report, poster, again = shown
     assert isinstance(report, ShownReport) and report.html == written.read_text()
     assert repr(written) == report.path and written.name == "report.html"
