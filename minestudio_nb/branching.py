@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from minestudio_nb.session import OnlineSession
     from minestudio_nb.trainer import CheckpointStore, Outline
 
-__all__ = ["prepare_fork", "record_end", "record_start"]
+__all__ = ["prepare_fork", "record_end", "record_start", "refuse_used_name", "resume_path"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,22 @@ _WEIGHTS_NEED = (
 _EPISODES_NEED = ("env_config.", "rollout_config.")
 """Settings with which other environments run, or otherwise: open episodes cannot be taken over then."""
 _EPISODES_DO_NOT_NEED = ("rollout_config.replay_buffer_config.", "rollout_config.episode_statistics_config.")
+
+
+def resume_path(run_root: Path, resume: str | Path) -> Path:
+    """Where to resume from: a checkpoint's directory, or the checkpoints of a run of that name."""
+    path = Path(resume)
+    return path.resolve() if path.is_dir() else RunDirectory.open(run_root, str(resume)).checkpoints
+
+
+def refuse_used_name(run: RunDirectory, loaded: LoadedConfig) -> None:
+    """RunError where a run of that name was begun already: it may be resumed from itself, but not begun twice."""
+    resume = loaded.config.train_config.resume
+    if run.metrics.exists() and not (resume and Path(resume).resolve().is_relative_to(run.path)):
+        raise RunError(
+            f"The run {run.name!r} exists already in {run.root}. Choose another name, go on with it by "
+            f"load_config(..., resume={run.name!r}), or delete {run.path}."
+        )
 
 
 # The record.

@@ -23,8 +23,8 @@ __all__ = ["History"]
 class History:
     """Grows by the snapshots of a runtime; :meth:`reload` replaces it by what the run wrote to disk.
 
-    ``points`` are ``{iteration, time, env_steps, values, tasks}``, one per iteration; ``status`` is that of the newest
-    snapshot, see :attr:`minestudio_nb.runtime.base.Snapshot.status`.
+    ``points`` are ``{iteration, time, env_steps, values, tasks}``, one per iteration; ``status`` and ``held_by`` are
+    those of the newest snapshot, see :class:`minestudio_nb.runtime.base.Snapshot`.
     """
 
     def __init__(self) -> None:
@@ -34,15 +34,40 @@ class History:
         self.events: list[Event] = []
         self.episodes: list[Mapping[str, Any]] = []
         self.edits: Sequence[Edit] = ()
+        self.held_by = ""
 
-    def absorb(self, snapshot: Snapshot) -> None:
-        """Takes a snapshot's news."""
+    def absorb(self, snapshot: Snapshot, directory: Path | None = None) -> None:
+        """Takes a snapshot's news. What it no longer holds (a runtime keeps the newest few thousand) is read from the
+        run's ``directory``, as far as that can be seen from here."""
+        if directory is not None and self._misses(snapshot):
+            self._catch_up(snapshot, directory)
         self.cursor = snapshot.cursor
         self.status = snapshot.status
         self.points.extend(snapshot.points)
         self.events.extend(snapshot.events)
         self.episodes.extend(snapshot.episodes)
         self.edits = snapshot.edits
+        self.held_by = snapshot.held_by
+
+    def _misses(self, snapshot: Snapshot) -> bool:
+        now, then = snapshot.cursor, self.cursor
+        return (
+            now.points - len(snapshot.points) > then.points
+            or now.events - len(snapshot.events) > then.events
+            or now.episodes - len(snapshot.episodes) > then.episodes
+        )
+
+    def _catch_up(self, snapshot: Snapshot, directory: Path) -> None:
+        """Takes what lies between the last snapshot and this one from the files, which number things alike."""
+        written = read_history(directory)
+        now, then = snapshot.cursor, self.cursor
+        first = now.points - len(snapshot.points)
+        same = written.points[first]["time"] if len(written.points) > first else None
+        if snapshot.points and same not in (None, snapshot.points[0]["time"]):
+            return  # another run of this name
+        self.points.extend(written.points[then.points : first])
+        self.events.extend(written.events[then.events : now.events - len(snapshot.events)])
+        self.episodes.extend(written.episodes[then.episodes : now.episodes - len(snapshot.episodes)])
 
     def reload(self, directory: Path) -> None:
         """Reads everything that the run in ``directory`` wrote, also what came after the last snapshot."""

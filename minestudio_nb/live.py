@@ -40,7 +40,9 @@ class LiveView:
     def head(self) -> ViewHead:
         """See the protocol."""
         status = self._status
-        return ViewHead(status.name, status.state, status.since, status.values, status.failure or self._trouble)
+        return ViewHead(
+            status.name, status.state, status.since, status.values, status.failure or self._trouble, status.held_by
+        )
 
     def points(self, since: int = 0) -> Sequence[Mapping[str, Any]]:
         """See the protocol."""
@@ -102,6 +104,10 @@ class LiveView:
         if kind == "record":
             session.record(RECORDED_EPISODES)
             return f"The next {RECORDED_EPISODES} episodes are recorded."
+        if kind == "take_controls":
+            session.take_controls()
+            self.refresh()
+            return "The controls are here now."
         return str(session.stop())
 
     def _undo(self, revision: int) -> str:

@@ -17,7 +17,7 @@ from minestudio_nb.errors import ConfigError, MineStudioError, SessionStateError
 from minestudio_nb.history import History
 from minestudio_nb.results import SessionStatus, shown_path
 from minestudio_nb.runtime.base import EvaluationResult, Runtime
-from minestudio_nb.states import RUNNING, State, States
+from minestudio_nb.states import RUNNING, SILENT, State, States
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +72,11 @@ class ReadableSession:
         if self._loaded is None:
             raise SessionStateError("no configuration yet; call load_config() first")
         return self._loaded
+
+    @property
+    def held_by(self) -> str:
+        """Which other process gives the orders, as of the last look; empty where this one may: ``take_controls()``."""
+        return self._history.held_by
 
     def live_keys(self) -> list[str]:
         """The dotted keys that ``set()`` accepts."""
@@ -217,11 +222,16 @@ class ReadableSession:
     def _refresh(self) -> None:
         """Takes the runtime's news; moves the state along with its phase."""
         with self._lock:
-            if self._runtime is None or self.state in ("STOPPED", "STOPPING"):
+            if self._runtime is None or self.state in SILENT:
                 return
             snapshot = self._runtime.snapshot(self._history.cursor)
-            self._history.absorb(snapshot)
-            self._states.follow(snapshot.phase, str(snapshot.status.get("failure") or ""))
+            self._history.absorb(snapshot, self._safe_directory())
+            self._states.follow(snapshot.phase, str(snapshot.status.get("failure") or ""), snapshot.status.get("since"))
+            if self.state == "STOPPED":  # by another process, which may have seen more
+                self._history.reload(self.run_directory)
+
+    def _safe_directory(self) -> Path | None:
+        return None if self.name is None else self.run_root / self.name
 
     def _try_refresh(self) -> None:
         """A last look before the end; a runtime that no longer answers must not keep a session from stopping."""
@@ -241,5 +251,6 @@ class ReadableSession:
             returns=tuple(point["values"].get("episode/return", math.nan) for point in self._history.points),
             return_window=self.return_window(),
             failure=self.failure,
+            held_by=self.held_by,
             directory=shown_path(self.run_directory) if self.name else "",
         )

@@ -7,9 +7,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Goal", "SessionStatus", "StopReport"]
+if TYPE_CHECKING:
+    from minestudio_nb.runtime.listing import FoundSession
+
+__all__ = ["Goal", "SessionStatus", "SessionTable", "StopReport"]
 
 
 def shown_path(path: Path) -> str:
@@ -62,6 +65,8 @@ class SessionStatus:
     return_window: float
     failure: str
     directory: str
+    held_by: str = ""
+    """Which other process gives the orders; empty where this one may."""
 
     @property
     def iteration(self) -> int:
@@ -85,6 +90,8 @@ class SessionStatus:
             parts.append(f"{speed:.0f} steps/s")
         if self.failure:
             parts.append(f"failed: {self.failure}")
+        if self.held_by:
+            parts.append(f"watching; {self.held_by} holds the controls")
         return ", ".join(parts)
 
     __repr__ = __str__
@@ -103,7 +110,53 @@ class SessionStatus:
             return_window=self.return_window,
             failure=self.failure,
             directory=self.directory,
+            held_by=self.held_by,
         )
+
+
+class SessionTable(Sequence["FoundSession"]):
+    """What ``OnlineSession.list()`` found: a sequence, and a table where it is the value of a cell."""
+
+    COLUMNS = ("name", "state", "iteration", "since", "where", "note")
+
+    def __init__(self, found: Sequence[FoundSession], run_root: Path) -> None:
+        self._found = tuple(found)
+        self._root = run_root
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._found[index]
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [
+            (found.name, found.state, f"{found.iteration:,}", _clock(found.since), found.where, found.note)
+            for found in self._found
+        ]
+
+    def _nothing(self) -> str:
+        return f"No session runs below {shown_path(self._root)}."
+
+    def __str__(self) -> str:
+        if not self._found:
+            return self._nothing()
+        rows = [self.COLUMNS, *self._rows()]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(self.COLUMNS))]
+        lines = ("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows)
+        return "\n".join(line.rstrip() for line in lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from minestudio_nb.widgets.session_html import table_html
+
+        return table_html(self.COLUMNS, self._rows(), empty=self._nothing())
+
+
+def _clock(moment: float) -> str:
+    """Date and time of day, as they are here."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,8 @@ def _watch(session: OnlineSession, display: TerminalDisplay) -> None:
         if status.state not in ("TRAINING", "PAUSED"):
             break
         waiter.wait(REFRESH_SECONDS)
-    session.wait(timeout=1.0)
+    if status.state != "STOPPED":  # by another process
+        session.wait(timeout=1.0)
 
 
 def _remove_earlier(session: OnlineSession, name: str) -> None:
@@ -153,7 +154,7 @@ def _remove_earlier(session: OnlineSession, name: str) -> None:
     from minestudio_nb.runs import RunDirectory
 
     root = session.run_root
-    if any(alive["session"] == name for alive in OnlineSession.list(root)):
+    if any(found.alive and found.name == name for found in OnlineSession.list(root)):
         raise RunError(f"run {name!r} is alive; attach to it and stop it, or choose another --name")
     directory = RunDirectory(root, name).path
     if directory.is_dir():

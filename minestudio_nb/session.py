@@ -6,6 +6,7 @@ States and the calls that move between them::
     TRAINING <--pause/resume--> PAUSED
     TRAINING --its last iteration, or a stop rule--> FINISHED
     any state --stop--> STOPPING --> STOPPED          a failure anywhere after CONFIGURED --> FAILED
+    a running one --detach--> DETACHED                attach(name) --> the state that the session is in
 
 ``stop()`` is legal in every state. A call in the wrong state raises :class:`SessionStateError`, which says the state,
 since when it holds, and which call comes first.
@@ -14,24 +15,26 @@ since when it holds, and which call comes first.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from minestudio_nb.branching import prepare_fork, record_end, record_start
+from minestudio_nb.branching import prepare_fork, record_end, record_start, refuse_used_name, resume_path
 from minestudio_nb.config import LoadedConfig, Plan, Resources, load_config, plan
 from minestudio_nb.contracts.control import Edit
 from minestudio_nb.displays import DisplayedSession, in_notebook
 from minestudio_nb.environments.build import prepare_simulator
 from minestudio_nb.errors import ConfigError, RunError, SessionStateError, TrainingError
 from minestudio_nb.history import History
-from minestudio_nb.results import Goal, SessionStatus, StopReport
+from minestudio_nb.results import Goal, SessionStatus, SessionTable, StopReport
 from minestudio_nb.runs import RunDirectory, fresh_name
-from minestudio_nb.runtime import make_runtime
+from minestudio_nb.runtime import attach_runtime, found_sessions, make_runtime
 from minestudio_nb.runtime.base import EvaluationResult, RuntimeSpec
+from minestudio_nb.states import RUNNING, SILENT, State
 
 __all__ = ["OnlineSession"]
 
@@ -39,6 +42,10 @@ POLL_SECONDS = 0.5
 """How often ``until`` and ``wait`` look at the runtime."""
 LABEL_POLL_SECONDS = 0.1
 """How often a fork looks for a checkpoint that was asked for and is not written yet."""
+
+
+WAITABLE: tuple[State, ...] = ("TRAINING", "PAUSED", "FINISHED")
+"""The states in which training may be waited for."""
 
 
 class OnlineSession(DisplayedSession):
@@ -95,14 +102,14 @@ class OnlineSession(DisplayedSession):
         Raises:
             ConfigError: with every problem that was found.
         """
-        self._require("load_config", "NEW", "CONFIGURED", "STOPPED", "FAILED")
+        self._require("load_config", "NEW", "CONFIGURED", "STOPPED", "DETACHED", "FAILED")
         edits = list(overrides)
         if resume is not None:
-            edits.append(f"train_config.resume='{self._resume_path(resume)}'")
+            edits.append(f"train_config.resume='{resume_path(self.run_root, resume)}'")
         resources = Resources.detect() if self._address is None else None  # a cluster is asked when it is there
         loaded = load_config(source, edits, simulator=simulator, policy=policy, resources=resources)
         with self._lock:
-            if self.state in ("STOPPED", "FAILED"):
+            if self.state in ("STOPPED", "DETACHED", "FAILED"):
                 self._forget_run()
             self._loaded = loaded
             self._states.set("CONFIGURED")
@@ -124,7 +131,7 @@ class OnlineSession(DisplayedSession):
         loaded = self.config
         if self.name is None:
             self.name = fresh_name(self.run_root, loaded.name)
-        self._refuse_used_name(loaded)
+        refuse_used_name(self._run(), loaded)
         seconds = loaded.config.start_seconds if timeout is None else timeout
         spec = RuntimeSpec(
             session=self.name,
@@ -146,7 +153,9 @@ class OnlineSession(DisplayedSession):
         except BaseException as error:
             self._states.fail(f"{type(error).__name__}: {error}")
             runtime.stop(30.0)
-            if not isinstance(error, RunError):  # which says that the run is somebody else's
+            if isinstance(error, RunError):  # which says that the run is somebody else's
+                self._runtime = None
+            else:
                 self._record_start(spec, began)
                 record_end(self._run(), "FAILED", self.failure)
             raise
@@ -157,8 +166,9 @@ class OnlineSession(DisplayedSession):
     def start_trainer(self) -> SessionStatus:
         """Starts training in the background and returns at once."""
         self._require("start_trainer", "ROLLING")
-        self._live().start_trainer()
-        self._states.set("TRAINING")
+        with self._lock:  # a look that began before must not take the state back
+            self._live().start_trainer()
+            self._states.set("TRAINING")
         return self.status()
 
     # While it runs.
@@ -283,12 +293,13 @@ class OnlineSession(DisplayedSession):
         """Waits, with the kernel free, until one of the goals is reached or training has ended.
 
         ``target_return`` is compared with the mean return over the latest episodes. Without a goal it waits for the
-        end.
+        end. A session that somebody stops meanwhile has ended, too.
 
         Raises:
             TimeoutError: after ``timeout`` seconds.
             TrainingError: training failed; the message holds the cause.
         """
+        self._require("until", *WAITABLE)
         goal = Goal(iterations, env_steps, target_return, timeout)
         while not self._reached(goal):
             await asyncio.sleep(POLL_SECONDS)
@@ -303,9 +314,11 @@ class OnlineSession(DisplayedSession):
         timeout: float | None = None,
     ) -> SessionStatus:
         """Like :meth:`until`, for scripts: blocks the calling thread."""
+        self._require("wait", *WAITABLE)
         goal = Goal(iterations, env_steps, target_return, timeout)
         while not self._reached(goal):
-            self._live().wait(POLL_SECONDS)
+            with contextlib.suppress(SessionStateError):  # stopped this moment; the next look says so
+                self._live().wait(POLL_SECONDS)
         return self._cached_status()
 
     # The end.
@@ -314,6 +327,9 @@ class OnlineSession(DisplayedSession):
         """Ends training and rollout, saves a checkpoint, ends every process of the session. Legal in every state.
 
         In a notebook it leaves a picture of the session below the cell, see :meth:`poster`, unless ``poster`` is false.
+
+        Raises:
+            SessionStateError: another process holds the controls.
         """
         if self._stop_report is not None and self.state in ("STOPPED", "FAILED"):
             self._show_end(poster)
@@ -324,8 +340,13 @@ class OnlineSession(DisplayedSession):
             self._try_refresh()
             if in_notebook():
                 self._keep_last_frames()
+            before, since = self.state, self._states.since
             self._states.set("STOPPING")
-            self._runtime.stop(timeout)
+            try:
+                self._runtime.stop(timeout)
+            except SessionStateError:
+                self._states.set(before, since)
+                raise
             self._history.reload(self.run_directory)
         self._stop_report = StopReport.collect(self._cached_status(), self._safe_directory(), time.time() - began)
         self._states.set("FAILED" if failed else "STOPPED")
@@ -340,33 +361,65 @@ class OnlineSession(DisplayedSession):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        if self.held_by and self.state not in SILENT:
+            self.detach()
+        else:
+            self.stop()
 
-    # Finding sessions again.
+    # Several processes, and finding sessions again.
+
+    def take_controls(self) -> None:
+        """Makes this process the one that gives orders: all others watch from then on, until they take the controls.
+
+        Whoever starts a session holds them, and keeps them until its process is gone, or, on another machine, has
+        been silent for a minute. ``attach`` takes them only where nobody holds them.
+        """
+        self._require("take_controls", *RUNNING, "FINISHED")
+        self._live().take_controls()
+        self._refresh()
+
+    def detach(self) -> None:
+        """Leaves the session running and lets this process go, for example to attach to another session.
+
+        Raises:
+            SessionStateError: the session would end with this process, or nothing runs.
+        """
+        self._require("detach", *RUNNING, "FINISHED")
+        with self._lock:
+            self._live().detach()
+            self._states.set("DETACHED")
 
     @classmethod
     def attach(cls, name: str, *, run_root: str | Path = "runs", address: str | None = None) -> Self:
-        """A session that runs in another process's cluster, with its whole history.
+        """A session that was started by another process and still runs: its state, whole history, settings, edits.
+
+        Everything works as where it was started. Where another living process holds the controls, this one watches
+        until :meth:`take_controls`; :attr:`held_by` tells.
+
+        Args:
+            name: of the session.
+            run_root: directory that holds its run directory.
+            address: of the Ray cluster where it runs; None takes what its run directory tells.
 
         Raises:
-            RunError: no such run, or nothing of it is alive.
+            RunError: no such run, nothing of it is alive, or it runs inline; says how to go on from its checkpoint.
+            SessionStateError: this process is connected to another cluster, or the session is still starting.
         """
-        from minestudio_nb.runtime import attach_runtime
-
         session = cls(name, address=address, run_root=run_root)
         runtime = attach_runtime(name, session.run_root, address)
-        session._runtime = runtime
-        session._loaded = runtime.spec.config
+        session._runtime, session._loaded = runtime, runtime.spec.config
         session._states.set("ROLLING")
         session._refresh()
         return session
 
-    @classmethod
-    def list(cls, run_root: str | Path = "runs") -> Sequence[Mapping[str, Any]]:
-        """The detached sessions of ``run_root`` whose cluster is alive: name, address, pid, started_at."""
-        from minestudio_nb.runtime import live_sessions
+    @staticmethod
+    def list(run_root: str | Path = "runs") -> SessionTable:
+        """The sessions of ``run_root`` that run, and those that were cut off: a table, and a sequence.
 
-        return live_sessions(Path(run_root).resolve())
+        Reads what the sessions wrote down and asks none of them, so it takes milliseconds whatever they do.
+        """
+        root = Path(run_root).resolve()
+        return SessionTable(found_sessions(root), root)
 
     # Inside.
 
@@ -376,36 +429,18 @@ class OnlineSession(DisplayedSession):
         wishes = (self._detached, loaded.config.detach_rollout_manager)
         return next((wish for wish in wishes if wish is not None), in_notebook())
 
-    def _resume_path(self, resume: str | Path) -> Path:
-        path = Path(resume)
-        if path.is_dir():
-            return path.resolve()
-        return RunDirectory.open(self.run_root, str(resume)).checkpoints
-
-    def _refuse_used_name(self, loaded: LoadedConfig) -> None:
-        """A run directory holds one run: it may be begun, or resumed from itself, but not begun twice."""
-        run = RunDirectory(self.run_root, str(self.name))
-        resume = loaded.config.train_config.resume
-        if run.metrics.exists() and not (resume and Path(resume).resolve().is_relative_to(run.path)):
-            raise RunError(
-                f"The run {run.name!r} exists already in {run.root}. Choose another name, go on with it by "
-                f"load_config(..., resume={run.name!r}), or delete {run.path}."
-            )
-
     def _run(self) -> RunDirectory:
         return RunDirectory(self.run_root, self.run_directory.name)
 
     def _record_start(self, spec: RuntimeSpec, began: float) -> None:
         record_start(self._run(), spec.config, self._runtime_name, spec.detached, began)
 
-    def _safe_directory(self) -> Path | None:
-        return None if self.name is None else self.run_root / self.name
-
     def _reached(self, goal: Goal) -> bool:
         self._refresh()
         if self.state == "FAILED":
             raise TrainingError(f"training failed: {self.failure}")
-        self._require("until", "TRAINING", "PAUSED", "FINISHED")
+        if self.state not in WAITABLE:
+            return True
         returns = self._history.return_window if self._history.window_is_full else math.nan
         done = self.state == "FINISHED" or goal.reached(self._history.status, returns)
         if not done and goal.expired():
@@ -414,6 +449,8 @@ class OnlineSession(DisplayedSession):
 
     def _forget_run(self) -> None:
         """Makes room for the next run of this object; the old run's files stay."""
+        if self.state != "DETACHED":
+            self.stop()  # what failed, or was stopped by another process, may have left something open here
         self.name = None
         self._runtime, self._stop_report = None, None
         self._labels_asked = set()

@@ -22,8 +22,8 @@ __all__ = ["ORDERS", "Order", "Recording", "SessionView", "Tile", "TileState", "
 TileState = Literal["running", "resetting", "restarting", "dead"]
 """``resetting``: its reset takes long; ``restarting``: it, or its worker, is being built anew; ``dead``: given up."""
 
-Order = Literal["pause", "resume", "checkpoint", "record", "stop", "set", "undo"]
-ORDERS: tuple[Order, ...] = ("pause", "resume", "checkpoint", "record", "stop", "set", "undo")
+Order = Literal["pause", "resume", "checkpoint", "record", "stop", "set", "undo", "take_controls"]
+ORDERS: tuple[Order, ...] = ("pause", "resume", "checkpoint", "record", "stop", "set", "undo", "take_controls")
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,8 @@ class ViewHead:
     """Unix seconds since when ``state`` holds."""
     values: Mapping[str, Any]
     failure: str = ""
+    held_by: str = ""
+    """Which other process gives the orders: this one watches then, and only "take_controls" is left to it."""
 
 
 @runtime_checkable

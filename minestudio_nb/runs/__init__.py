@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from minestudio_nb.runs.directory import RunDirectory, check_run_name, fresh_name, list_runs, write_atomically
+from minestudio_nb.runs.presence import ENDED, Phase, SessionRecord
 from minestudio_nb.runs.record import RECORD, Origin, RunRecord
 from minestudio_nb.runs.summary import RunSummary, summaries, summarize
 
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
     from minestudio_nb.runs.table import RunsTable
 
 __all__ = [
+    "ENDED",
     "RECORD",
     "Origin",
+    "Phase",
     "RunDirectory",
     "RunRecord",
     "RunSummary",
+    "SessionRecord",
     "check_run_name",
     "fresh_name",
     "list_runs",

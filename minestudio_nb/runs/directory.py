@@ -11,6 +11,7 @@
     episodes/        recorded episodes and videos
     logs/            what environments in another interpreter, and game engines, printed
     run.json         what the run is, where it began and how it ended, see :mod:`.record`
+    session.json     who runs it now, where, and in which phase, see :mod:`.presence`
     cluster.json     the Ray head that belongs to the session, while there is one
     curves.png, report.html, summary.json
 """
@@ -138,6 +139,10 @@ class RunDirectory:
     def logs(self) -> Path:
         """The directory ``logs/``, made when something is written there."""
         return self.path / "logs"
+
+    @property
+    def session(self) -> Path:
+        return self.path / "session.json"
 
     @property
     def cluster(self) -> Path:

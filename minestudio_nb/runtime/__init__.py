@@ -5,13 +5,16 @@ Importing this package does not import Ray; making a Ray runtime does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from minestudio_nb.runtime.base import Runtime, RuntimeSpec
 
-__all__ = ["attach_runtime", "live_sessions", "make_runtime"]
+if TYPE_CHECKING:
+    from minestudio_nb.runtime.listing import FoundSession
+
+__all__ = ["attach_runtime", "found_sessions", "make_runtime"]
 
 
 def make_runtime(name: str, spec: RuntimeSpec) -> Runtime:
@@ -32,8 +35,8 @@ def attach_runtime(session: str, run_root: Path, address: str | None) -> Runtime
     return attach(session, run_root, address)
 
 
-def live_sessions(run_root: Path) -> Sequence[Mapping[str, Any]]:
-    """Sessions below ``run_root`` whose recorded cluster is alive; needs no connection to any of them."""
-    from minestudio_nb.runtime.cluster import live_clusters
+def found_sessions(run_root: Path) -> Sequence[FoundSession]:
+    """Sessions below ``run_root`` that run or were cut off; needs no connection to any of them."""
+    from minestudio_nb.runtime.listing import find_sessions
 
-    return live_clusters(run_root)
+    return find_sessions(run_root)

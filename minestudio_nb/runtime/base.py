@@ -8,14 +8,15 @@ The session calls, in this order::
     runtime.snapshot(cursor)           # as often as somebody looks
     runtime.stop(timeout)              # leaves no process
 
-A runtime never decides about session states; it reports in ``Snapshot.phase`` what its trainer does.
+A runtime never decides about session states; it reports in ``Snapshot.phase`` what its trainer does. Where another
+process holds the controls (:mod:`.claims`), orders raise SessionStateError.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -23,13 +24,12 @@ from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.contracts.view import Tile
+from minestudio_nb.runs.presence import Phase
 
 if TYPE_CHECKING:  # a Ray head imports this package and has no use for the configuration's own imports
     from minestudio_nb.config.load import LoadedConfig
 
 __all__ = ["Cursor", "EvaluationResult", "Phase", "Runtime", "RuntimeSpec", "Snapshot"]
-
-Phase = Literal["new", "rolling", "training", "paused", "finished", "failed", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,18 @@ class Snapshot:
     cursor: Cursor
     status: Mapping[str, Any]
     """``iteration, num_iterations, env_steps, return_window, window_full, policy_version, workers, workers_alive,
-    started_at, stop_reason, failure``; times are Unix seconds, ``stop_reason`` and ``failure`` are texts, empty while
-    there is none; ``return_window`` is the mean return of the latest episodes, ``window_full`` says whether these are
-    as many as ``episode_statistics_config.window``. ``processes`` lists the rollout workers, each with ``role, state,
-    pid, node, restarts, cause``; ``resources`` are the newest values of the metrics ``system/...``, without that
-    prefix, with ``cores`` and ``gpus`` of the machine."""
+    started_at, since, stop_reason, failure``; times are Unix seconds, ``since`` is that of the phase; ``stop_reason``
+    and ``failure`` are texts, empty while there is none; ``return_window`` is the mean return of the latest episodes,
+    ``window_full`` says whether these are as many as ``episode_statistics_config.window``. ``processes`` lists the
+    rollout workers, each with ``role, state, pid, node, restarts, cause``; ``resources`` are the newest values of the
+    metrics ``system/...``, without that prefix, with ``cores`` and ``gpus`` of the machine."""
     points: Sequence[Mapping[str, Any]] = ()
     """One dict per closed iteration: ``iteration, time, env_steps, values: {metric: float}``."""
     events: Sequence[Event] = ()
     episodes: Sequence[Mapping[str, Any]] = ()
     edits: Sequence[Edit] = ()
+    held_by: str = ""
+    """Which other process holds the controls; empty where this one may give orders."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,15 @@ class Runtime(Protocol):
 
     def wait(self, timeout: float) -> bool:
         """Blocks until the trainer has finished, failed or stopped; False after ``timeout`` seconds."""
+
+    def take_controls(self) -> None:
+        """Makes this process the one that gives orders; all others watch from then on."""
+
+    def detach(self) -> None:
+        """Leaves the session running and lets this process go; SessionStateError where it would end with the process.
+
+        Nothing else may be called afterwards.
+        """
 
     def stop(self, timeout: float) -> None:
         """Stops trainer and rollout, saves what must be saved, ends every process that it started. Idempotent."""

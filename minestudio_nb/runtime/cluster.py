@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -41,7 +42,6 @@ __all__ = [
     "HeadSettings",
     "connect",
     "ensure_token",
-    "live_clusters",
     "start_head",
     "stop_head",
 ]
@@ -78,6 +78,8 @@ class ClusterRecord:
     token_path: str
     detached: bool
     started_at: float
+    host: str = ""
+    """Name of the machine; a run directory may lie where several machines see it."""
 
     @classmethod
     def read(cls, path: Path) -> ClusterRecord:
@@ -97,9 +99,14 @@ class ClusterRecord:
         write_atomically(path, json.dumps(asdict(self), indent=2) + "\n")
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether it is on another machine, whose processes cannot be seen from here."""
+        return bool(self.host) and self.host != socket.gethostname()
+
+    @property
     def alive(self) -> bool:
-        """Whether the head process still runs."""
-        return is_alive(self.pid, self.create_time)
+        """Whether the head process still runs; true for one on another machine, as far as can be known."""
+        return self.elsewhere or is_alive(self.pid, self.create_time)
 
 
 @dataclass(frozen=True)
@@ -183,15 +190,19 @@ def start_head(settings: HeadSettings, timeout: float) -> tuple[ClusterRecord, s
 def stop_head(record: ClusterRecord, record_path: Path, timeout: float) -> None:
     """Ends the recorded head and everything that carries its mark, and removes the record. Idempotent.
 
-    Asks the head first, and kills what is left after half of ``timeout`` seconds. Raises ResourceError naming the
-    processes that could not be ended.
+    Asks the head first, and kills what is left after half of ``timeout`` seconds. A head on another machine is left
+    alone: it ends by itself when its session has. Raises ResourceError naming the processes that could not be ended.
     """
+    if record.elsewhere:
+        return
     deadline = time.monotonic() + timeout
     if record.alive:
-        head = psutil.Process(record.pid)
-        head.terminate()
         try:
+            head = psutil.Process(record.pid)
+            head.terminate()
             head.wait(timeout=timeout / 2)
+        except psutil.NoSuchProcess:
+            logger.debug("the Ray head %d ended by itself", record.pid)
         except psutil.TimeoutExpired:
             logger.warning("the Ray head %d did not end when asked to; killing it", record.pid)
     left = end_marked(record.cluster_id, timeout=max(1.0, deadline - time.monotonic()))
@@ -227,21 +238,6 @@ def connect(address: str, token_path: str | None = None) -> bool:
     return True
 
 
-def live_clusters(run_root: Path) -> list[dict[str, Any]]:
-    """``session, address, pid, started_at, detached`` of every recorded cluster below ``run_root`` whose head lives."""
-    found = []
-    for path in sorted(run_root.glob("*/cluster.json")):
-        try:
-            record = ClusterRecord.read(path)
-        except RunError as error:
-            logger.warning("%s", error)
-            continue
-        if record.alive:
-            values = asdict(record)
-            found.append({key: values[key] for key in ("session", "address", "pid", "started_at", "detached")})
-    return found
-
-
 def _adopt_token(token_path: str | None) -> None:
     """Makes this process use token authentication, with the token at ``token_path`` or else where Ray looks for it.
 
@@ -264,9 +260,10 @@ def _refuse_second_head(record_path: Path) -> None:
     record = ClusterRecord.read(record_path)
     if record.alive:
         raise RunError(
-            f"The session {record.session!r} runs already (head process {record.pid}, since "
+            f"The session {record.session!r} runs already (head process {record.pid}"
+            f"{' on ' + record.host if record.elsewhere else ''}, since "
             f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(record.started_at))}). "
-            f"OnlineSession.attach({record.session!r}) takes it over."
+            f"OnlineSession.attach({record.session!r}) finds it again."
         )
     stop_head(record, record_path, timeout=20.0)
 

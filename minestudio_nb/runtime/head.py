@@ -17,6 +17,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import sys
 import threading
 import time
@@ -95,6 +96,7 @@ def _start_ray(arguments: argparse.Namespace) -> ClusterRecord:
         token_path=arguments.token_path,
         detached=arguments.detached,
         started_at=time.time(),
+        host=socket.gethostname(),
     )
 
 

@@ -27,7 +27,7 @@ from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.contracts.view import Tile
 from minestudio_nb.contracts.weights import WeightsPackage
-from minestudio_nb.errors import StoreTimeoutError, TrainingError
+from minestudio_nb.errors import SessionStateError, StoreTimeoutError, TrainingError
 from minestudio_nb.policies import build_policy, choose_device, load_package
 from minestudio_nb.rollout.evaluation import evaluate
 from minestudio_nb.rollout.pool import Deadlines
@@ -43,6 +43,7 @@ from minestudio_nb.runtime.common import (
     session_status,
 )
 from minestudio_nb.runtime.controls import Controls
+from minestudio_nb.runtime.phases import Phases
 from minestudio_nb.telemetry import Hub, ProcessTrees, ResourceMeter
 from minestudio_nb.trainer import CheckpointStore, TrainingLoop, get_trainer_class
 
@@ -160,11 +161,7 @@ class InlineRuntime:
 
     def __init__(self, spec: RuntimeSpec) -> None:
         self.spec = spec
-        self._lock = threading.Lock()
-        self._phase: Phase = "new"
-        self._failure = ""
         self._stop_reason = ""
-        self._started_at = time.time()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._wired = False
@@ -189,6 +186,7 @@ class InlineRuntime:
             config.rollout_config.episode_statistics_config.window,
         )
         self._controls = InlineControls(self._idle)
+        self._phases = Phases(self.spec, "inline", self._run, lambda: self._controls.paused)
         buffer: ReplayBuffer[Fragment] = ReplayBuffer.of(config, "alternate")
         self._buffer = buffer
         self._store = InlineStore(buffer, self._hub)
@@ -242,13 +240,13 @@ class InlineRuntime:
         deadline = time.monotonic() + timeout
         for worker in self._store.workers:
             self._env_spec = worker.start(max(1.0, deadline - time.monotonic()))
-        self._phase = "rolling"
+        self._phases.enter("rolling")
         return self._env_spec
 
     def start_trainer(self) -> None:
         """See the protocol."""
         trainer = self._make_trainer()
-        self._phase = "training"
+        self._phases.enter("training")
         self._thread = threading.Thread(target=self._train, args=(trainer,), name="inline-trainer", daemon=True)
         self._thread.start()
 
@@ -256,9 +254,7 @@ class InlineRuntime:
         """See the protocol."""
         news = self._hub.news(cursor.points, cursor.events, cursor.episodes)
         edits = self._controls.edits()
-        with self._lock:
-            paused = self._phase == "training" and self._controls.paused
-            phase: Phase = "paused" if paused else self._phase
+        phase = self._phases.shown
         workers = len(self._store.workers)
         package = self._weights.newest()
         status = {
@@ -268,9 +264,10 @@ class InlineRuntime:
             "workers_alive": 0 if phase in ("failed", "stopped") else workers,
             "processes": self._processes(phase),
             "resources": self._resources.shown() if self._wired else {},
-            "started_at": self._started_at,
+            "started_at": self._phases.started_at,
+            "since": self._phases.since,
             "stop_reason": self._stop_reason,
-            "failure": self._failure,
+            "failure": self._phases.failure,
         }
         seen = Cursor(news.points_seen, news.events_seen, news.episodes_seen)
         return Snapshot(phase, seen, status, news.points, news.events, news.episodes, edits)
@@ -279,7 +276,7 @@ class InlineRuntime:
         """The workers for displays: all of them are this process."""
         gone = phase in ("failed", "stopped")
         here = {"state": "dead" if gone else "alive", "pid": os.getpid(), "node": socket.gethostname()}
-        rest = {**here, "restarts": 0, "cause": self._failure}
+        rest = {**here, "restarts": 0, "cause": self._phases.failure}
         return [{"role": f"rollout worker {worker.index}", **rest} for worker in self._store.workers]
 
     def edit(self, key: str, value: Any) -> Edit:
@@ -289,10 +286,12 @@ class InlineRuntime:
     def pause(self) -> None:
         """See the protocol. Environments are stepped by the trainer's thread, so they wait with it."""
         self._controls.pause()
+        self._phases.look()
 
     def resume(self) -> None:
         """See the protocol."""
         self._controls.resume()
+        self._phases.look()
 
     def request(self, kind: str, **arguments: Any) -> None:
         """See the protocol."""
@@ -330,13 +329,20 @@ class InlineRuntime:
         for worker in self._store.workers:
             worker.request_preview(PREVIEW_LEASE_SECONDS, large=large)
             tiles |= worker.preview()
-        if self._phase != "failed":
+        if self._phases.shown != "failed":
             return tiles
-        return {name: replace(tile, state="dead", cause=self._failure) for name, tile in tiles.items()}
+        return {name: replace(tile, state="dead", cause=self._phases.failure) for name, tile in tiles.items()}
 
     def wait(self, timeout: float) -> bool:
         """See the protocol."""
         return self._over.wait(timeout)
+
+    def take_controls(self) -> None:
+        """See the protocol. There is no other process that could hold them."""
+
+    def detach(self) -> None:
+        """See the protocol."""
+        raise SessionStateError("detach() has nothing to leave behind: with runtime='inline' all runs in this process.")
 
     def stop(self, timeout: float) -> None:
         """See the protocol."""
@@ -351,9 +357,7 @@ class InlineRuntime:
         for worker in self._store.workers:
             worker.close()
         self._films.close(timeout * 0.3)
-        with self._lock:
-            if self._phase not in ("finished", "failed"):
-                self._phase = "stopped"
+        self._phases.close()
         self._over.set()
         self._hub.close(timeout=5.0)
         self._wired = False
@@ -370,8 +374,8 @@ class InlineRuntime:
         except Exception as error:  # noqa: BLE001 - whatever a user's environment or policy raises must end the run with its cause
             self._fail(f"{type(error).__name__}: {error}", traceback.format_exc())
         else:
-            with self._lock:
-                self._phase, self._stop_reason = "finished", reason
+            self._stop_reason = reason
+            self._phases.enter("stopped" if reason == "stopped" else "finished")
             self._hub.event(Event("state", f"Training ended: {reason}.", source="trainer"))
         self._over.set()
 
@@ -380,8 +384,7 @@ class InlineRuntime:
             worker.idle()
 
     def _fail(self, cause: str, detail: str) -> None:
-        with self._lock:
-            self._phase, self._failure = "failed", cause
+        self._phases.enter("failed", cause)
         text = f"Training failed: {cause}"
         self._hub.event(Event("failure", text, "error", "trainer", data={"detail": detail}))
 

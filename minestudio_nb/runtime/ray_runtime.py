@@ -7,7 +7,7 @@
          +-- head process, its own cluster only
 
 This object holds no state of the session: whatever it answers, it asks the supervisor. So a second process that
-attaches sees the same session.
+attaches sees the same session; one of them holds the controls (:mod:`.claims`).
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.view import Tile
 from minestudio_nb.errors import MineStudioError, RunError, SessionStateError, TrainingError
-from minestudio_nb.runs import RunDirectory
-from minestudio_nb.runtime.base import Cursor, EvaluationResult, RuntimeSpec, Snapshot
+from minestudio_nb.runs import ENDED, RunDirectory, SessionRecord
+from minestudio_nb.runtime.base import Cursor, EvaluationResult, Phase, RuntimeSpec, Snapshot
 from minestudio_nb.runtime.calls import QUICK, call
+from minestudio_nb.runtime.claims import Holder
 from minestudio_nb.runtime.cluster import ClusterRecord, HeadSettings, connect, start_head, stop_head
 from minestudio_nb.runtime.common import prepare_run, session_exporters
 from minestudio_nb.runtime.evaluator import evaluate_apart
@@ -52,8 +53,15 @@ HEAD_LOOK_SECONDS = 2.0
 """How often a process that uses a cluster of a session's own looks whether its head lives."""
 EVALUATION_SECONDS = 3600.0
 """Deadline of one evaluation."""
+START_SECONDS = 60.0
+"""How long attaching waits for a session that is starting."""
+CLAIM_SECONDS = 10.0
+"""How long a stop waits to hear whether it is allowed; a supervisor that does not answer is stopped in any case."""
 PENDING_CALLS = 1000
 """Calls of one process that may wait for the supervisor before further telemetry is dropped."""
+
+_left_running: list[subprocess.Popen[bytes]] = []
+"""Heads that this process has started and let go; a forgotten Popen would complain that its process still runs."""
 
 
 class RayRuntime:
@@ -62,6 +70,9 @@ class RayRuntime:
     def __init__(self, spec: RuntimeSpec) -> None:
         self.spec = replace(spec, config=travelling(spec.config))
         self._run = RunDirectory(spec.run_root, spec.session)
+        self._holder = Holder.here()
+        self._owns = False
+        """Whether the session was started through this object."""
         self._record: ClusterRecord | None = None
         self._head: subprocess.Popen[bytes] | None = None
         self._supervisor: Any = None
@@ -77,6 +88,7 @@ class RayRuntime:
         """
         deadline = time.monotonic() + timeout
         try:
+            self._owns = True
             self._run = prepare_run(self.spec)
             session_exporters(self.spec, self._run)  # raises here, and not in an actor, where one is not installed
             self._open_cluster()
@@ -140,40 +152,58 @@ class RayRuntime:
                 max_concurrency=8,
                 max_pending_calls=PENDING_CALLS,
             )
-            .remote(self.spec, None if self._record is None else self._record.pid)
+            .remote(self.spec, None if self._record is None else self._record.pid, self._holder)
         )
         call(actor.pid.remote(), what="the supervisor")
         return actor
 
     def start_trainer(self) -> None:
         """See the protocol."""
-        self._ask("start_trainer")
+        self._order("start_trainer()", "start_trainer")
 
     def snapshot(self, cursor: Cursor) -> Snapshot:
-        """See the protocol. Where the supervisor is gone, says that the session failed, and why."""
+        """See the protocol. Where the supervisor is gone, says how the session ended as far as that is known."""
         try:
-            snapshot: Snapshot = self._ask("snapshot", cursor)
+            snapshot: Snapshot = self._ask("snapshot", cursor, self._holder)
         except TrainingError as error:
-            return Snapshot("failed", cursor, {**self._status, "workers_alive": 0, "failure": str(error)})
+            phase, failure = self._last_phase() or ("failed", str(error))
+            return Snapshot(phase, cursor, {**self._status, "workers_alive": 0, "failure": failure})
         self._status = snapshot.status
         return snapshot
 
+    def _last_phase(self) -> tuple[Phase, str] | None:
+        """How a session ended that is not there any more; None where it did not come to write that down."""
+        try:
+            record = SessionRecord.read(self._run.session)
+        except RunError as error:
+            logger.warning("%s", error)
+            return None
+        if record is None or record.phase not in ENDED:
+            return None
+        same = record.started_at == self._status.get("started_at", record.started_at)
+        phase: Phase = "failed" if record.phase == "failed" else "stopped"
+        return (phase, record.failure) if same else None
+
     def edit(self, key: str, value: Any) -> Edit:
         """See the protocol."""
-        edit: Edit = self._ask("edit", key, value)
+        edit: Edit = self._order("set()", "edit", key, value)
         return edit
 
     def pause(self) -> None:
         """See the protocol."""
-        self._ask("pause")
+        self._order("pause()", "pause")
 
     def resume(self) -> None:
         """See the protocol."""
-        self._ask("resume")
+        self._order("resume()", "resume")
 
     def request(self, kind: str, **arguments: Any) -> None:
         """See the protocol."""
-        self._ask("request", kind, arguments)
+        self._order(f"{kind}()", "request", kind, arguments)
+
+    def take_controls(self) -> None:
+        """See the protocol."""
+        self._ask("take_controls", self._holder, True)
 
     def evaluate(
         self, episodes: int, deterministic: bool, seed: int, random_policy: bool, record: int
@@ -206,6 +236,8 @@ class RayRuntime:
         """See the protocol. In a cluster of the session's own the cluster ends; in another one, only our actors do."""
         if self._stopped:
             return
+        if self._supervisor is not None and not self._headless:
+            self._refuse_watchers(min(CLAIM_SECONDS, timeout))
         self._stopped = True
         self._ended.set()
         deadline = time.monotonic() + timeout
@@ -219,6 +251,30 @@ class RayRuntime:
                 stop_head(self._record, self._run.cluster, max(10.0, deadline - time.monotonic()))
             if self._head is not None:
                 self._head.wait(timeout=10.0)
+
+    def _refuse_watchers(self, timeout: float) -> None:
+        try:
+            call(self._supervisor.require_controls.remote(self._holder, "stop()"), timeout, "the supervisor")
+        except (TrainingError, RayError) as error:
+            logger.warning("session %s does not say who holds its controls: %s", self.spec.session, error)
+
+    def detach(self) -> None:
+        """See the protocol. A cluster that others use too is left with its controls free."""
+        if self._owns and not self.spec.detached:
+            raise SessionStateError(
+                f"detach() would leave nothing: the session {self.spec.session!r} ends with this process. Start it "
+                "with OnlineSession(..., detached=True), or let it end by stop()."
+            )
+        if self._stopped:
+            return
+        if self._supervisor is not None and not self._headless:
+            self._ask("release_controls", self._holder)
+        self._stopped = True
+        self._ended.set()
+        if self._connected:
+            ray.shutdown()
+        if self._head is not None:
+            _left_running.append(self._head)
 
     def _stop_supervisor(self, timeout: float) -> None:
         try:
@@ -244,6 +300,10 @@ class RayRuntime:
             )
         return call(getattr(self._living(), method).remote(*arguments), what="the supervisor")
 
+    def _order(self, words: str, method: str, *arguments: Any) -> Any:
+        """An order, which is refused where another process holds the controls; ``words`` are what the user called."""
+        return self._ask("order", self._holder, words, method, *arguments)
+
     @property
     def running(self) -> bool:
         """Whether the rollout was started and not stopped through this object."""
@@ -260,26 +320,65 @@ class RayRuntime:
 
 
 def attach(session: str, run_root: str | Path, address: str | None = None) -> RayRuntime:
-    """The runtime of a session that another process started.
+    """The runtime of a session that another process started, with the controls if nobody there holds them.
 
-    With ``address`` it is looked for in that cluster, else in the cluster that the run directory records. Raises
-    RunError when nothing of it lives there.
+    With ``address`` it is looked for in that cluster, else in the one that the run directory tells of. Raises RunError
+    when nothing of it lives there.
     """
-    if address is not None:
-        record, connected = None, connect(address)
-    else:
-        path = RunDirectory.open(run_root, session).cluster
-        record = ClusterRecord.read(path)
-        if not record.alive:
-            stop_head(record, path, timeout=20.0)
-            raise RunError(
-                f"The cluster of session {session!r} (head process {record.pid}) is gone, and with it what was not on "
-                "disk. Go on from its last checkpoint: load_config(..., resume=" + repr(session) + ")."
-            )
-        connected = connect(record.address, record.token_path)
+    record = None
+    if address is None:
+        run = RunDirectory.open(run_root, session)
+        known = SessionRecord.read(run.session)
+        if known is not None and known.runtime == "inline":
+            raise RunError(_why_not_inline(known))
+        address = None if known is None else known.address
+        if address is None:
+            record = _living_cluster(run, known)
+    connected = connect(str(address)) if record is None else connect(record.address, record.token_path)
     try:
-        return RayRuntime.of_running(find_actor(session, SUPERVISOR), record, connected)
+        runtime = RayRuntime.of_running(find_actor(session, SUPERVISOR), record, connected)
+        runtime._ask("take_controls", runtime._holder, False)
+        _await_rollout(runtime)
+        return runtime
     except MineStudioError:
         if connected:
             ray.shutdown()
         raise
+
+
+def _await_rollout(runtime: RayRuntime) -> None:
+    """Until the environments have shown their first frames, which another process may be waiting for."""
+    deadline, pause = time.monotonic() + START_SECONDS, threading.Event()
+    while runtime.snapshot(Cursor()).phase == "new":
+        if time.monotonic() > deadline:
+            raise SessionStateError(
+                f"The session {runtime.spec.session!r} is still starting: after {START_SECONDS:.0f} s its environments "
+                "have not shown a first frame. Attach again later."
+            )
+        pause.wait(0.2)
+
+
+def _living_cluster(run: RunDirectory, known: SessionRecord | None) -> ClusterRecord:
+    """The session's own cluster; RunError with what is left to do when it is gone."""
+    go_on = f"Go on from its last checkpoint: load_config(..., resume={run.name!r})."
+    over = known is not None and known.phase in ENDED
+    if not run.cluster.exists():
+        what = f"is over ({known.phase})" if over and known is not None else "never had a cluster, or was stopped"
+        raise RunError(f"The session {run.name!r} {what}, so there is nothing to attach to. {go_on}")
+    record = ClusterRecord.read(run.cluster)
+    if record.alive:
+        return record
+    stop_head(record, run.cluster, timeout=20.0)
+    raise RunError(
+        f"The cluster of session {run.name!r} (head process {record.pid}) is gone, and with it what was not on disk. "
+        f"{go_on}"
+    )
+
+
+def _why_not_inline(known: SessionRecord) -> str:
+    return (
+        f"The session {known.session!r} ran with runtime='inline', inside process {known.pid} on host {known.host}: "
+        "its trainer and environments are threads there, which no other process can reach and which end with it. Go on "
+        f"from its last checkpoint with load_config(..., resume={known.session!r}); with runtime='ray' and "
+        "detached=True a session can be found again."
+    )

@@ -23,12 +23,14 @@ from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.contracts.view import Tile
 from minestudio_nb.contracts.weights import WeightsPackage
 from minestudio_nb.runs import RunDirectory
-from minestudio_nb.runtime.base import Cursor, Phase, RuntimeSpec, Snapshot
+from minestudio_nb.runtime.base import Cursor, RuntimeSpec, Snapshot
 from minestudio_nb.runtime.buffer_actor import ReplayBufferActor
 from minestudio_nb.runtime.calls import PUBLISH_SECONDS, call
+from minestudio_nb.runtime.claims import Claims, Holder
 from minestudio_nb.runtime.common import full_return_window, session_exporters, session_status
 from minestudio_nb.runtime.controls import Controls
 from minestudio_nb.runtime.names import NAMESPACE, actor_name
+from minestudio_nb.runtime.phases import Phases
 from minestudio_nb.runtime.rollout_manager import RolloutManager
 from minestudio_nb.runtime.training import TrainerRun
 from minestudio_nb.telemetry import Hub, ProcessTrees, ResourceMeter
@@ -47,8 +49,9 @@ BUFFER_SETTINGS = "rollout_config.replay_buffer_config."
 class Supervisor:
     """See the module. All methods may be called at the same time; calls that wait have deadlines."""
 
-    def __init__(self, spec: RuntimeSpec, root_pid: int | None) -> None:
-        """``root_pid`` is the head of the session's own cluster, whose descendants are all its processes."""
+    def __init__(self, spec: RuntimeSpec, root_pid: int | None, holder: Holder) -> None:
+        """``root_pid`` is the head of the session's own cluster, whose descendants are all its processes; ``holder``
+        is who starts the session."""
         self._spec = spec
         config = spec.config.config
         run = RunDirectory.open(spec.run_root, spec.session)
@@ -62,6 +65,8 @@ class Supervisor:
         window = config.rollout_config.episode_statistics_config.window
         self._hub = Hub.reload(run, session_exporters(spec, run), self._resources, window)
         self._controls = Controls()
+        self._phases = Phases(spec, "ray", run, lambda: self._controls.paused)
+        self._claims = Claims(holder, lambda text: self._hub.event(Event("controls", text, source="session")))
         self._buffer = (
             ray.remote(ReplayBufferActor)
             .options(name=actor_name(spec.session, "replay_buffer"), namespace=NAMESPACE, num_cpus=0)
@@ -70,13 +75,11 @@ class Supervisor:
         self._rollout = RolloutManager(spec, self._buffer, me, self._hub, self._fail)
         self._training = TrainerRun(spec, self._buffer, me, self._hub, lambda: self._version, self._training_ended)
 
-        self._lock = threading.Lock()
         self._over = threading.Event()
-        self._phase: Phase = "new"
+        self._stopping = threading.Lock()
+        self._stopped = False
         self._stop_reason = ""
-        self._failure = ""
         self._version = -1
-        self._started_at = time.time()
         self._claimed_at = time.monotonic()
         self._env_spec: EnvSpec | None = None
         self._weights: Any = None
@@ -97,30 +100,46 @@ class Supervisor:
         if self._spec.address is not None:
             for pid in self._rollout.pids().values():
                 self._processes.add(pid)
-        with self._lock:
-            if self._phase == "new":
-                self._phase = "rolling"
+        self._phases.enter("rolling")
         return self._env_spec
 
     def start_trainer(self) -> None:
         """Starts training in the background."""
         assert self._env_spec is not None, "start_rollout comes first"
-        with self._lock:
-            self._phase = "training"
+        self._phases.enter("training")
         self._training.start(self._env_spec)
 
-    def snapshot(self, cursor: Cursor) -> Snapshot:
-        """News since ``cursor`` and what holds now. Asking also claims the session for somebody."""
+    def take_controls(self, holder: Holder, force: bool) -> str:
+        """See :meth:`Claims.take`."""
+        return self._claims.take(holder, force)
+
+    def order(self, holder: Holder, words: str, method: str, *arguments: Any) -> Any:
+        """Does what a user wants, by one of the methods below; refused where another process holds the controls."""
+        self._claims.require(holder, words)
+        return getattr(self, method)(*arguments)
+
+    def require_controls(self, holder: Holder, words: str) -> None:
+        """Raises SessionStateError where another process holds the controls of a session that is not stopped yet."""
+        if self._phases.shown != "stopped":
+            self._claims.require(holder, words)
+
+    def release_controls(self, holder: Holder) -> None:
+        """See :meth:`Claims.release`."""
+        self._claims.release(holder)
+
+    def snapshot(self, cursor: Cursor, holder: Holder) -> Snapshot:
+        """News since ``cursor`` and what holds now. Asking also shows that somebody is there."""
         self._claimed_at = time.monotonic()
         news = self._hub.news(cursor.points, cursor.events, cursor.episodes)
         return Snapshot(
-            phase=self._shown_phase(),
+            phase=self._phases.shown,
             cursor=Cursor(news.points_seen, news.events_seen, news.episodes_seen),
             status=self._status(),
             points=news.points,
             events=news.events,
             episodes=news.episodes,
             edits=self._controls.edits(),
+            held_by=self._claims.hear(holder),
         )
 
     def edit(self, key: str, value: Any) -> Edit:
@@ -130,10 +149,12 @@ class Supervisor:
     def pause(self) -> None:
         """Asks for a pause at the next border; workers stop when their credits are used up."""
         self._controls.pause()
+        self._phases.look()
 
     def resume(self) -> None:
         """Ends a pause."""
         self._controls.resume()
+        self._phases.look()
 
     def request(self, kind: str, arguments: Mapping[str, Any]) -> None:
         """A one-shot wish: recording goes to the workers, everything else to the trainer's next border."""
@@ -163,16 +184,18 @@ class Supervisor:
     def stop(self, timeout: float) -> None:
         """Ends trainer and rollout in order: a checkpoint is written, environments are closed, files are complete."""
         deadline = time.monotonic() + timeout
-        self._controls.stop()
-        self._training.join(timeout * 0.6)
-        call(self._buffer.close.remote("the session stops"), what="the replay buffer")
-        self._training.join(1.0)
-        self._rollout.stop(max(1.0, deadline - time.monotonic() - 2.0))
-        with self._lock:
-            if self._phase not in ("finished", "failed"):
-                self._phase = "stopped"
-        self._over.set()
-        self._hub.close(timeout=max(1.0, deadline - time.monotonic()))
+        with self._stopping:  # a second process that stops the session waits for the first
+            if self._stopped:
+                return
+            self._controls.stop()
+            self._training.join(timeout * 0.6)
+            call(self._buffer.close.remote("the session stops"), what="the replay buffer")
+            self._training.join(1.0)
+            self._rollout.stop(max(1.0, deadline - time.monotonic() - 2.0))
+            self._phases.close()
+            self._over.set()
+            self._hub.close(timeout=max(1.0, deadline - time.monotonic()))
+            self._stopped = True
 
     def unclaimed_seconds(self) -> float:
         """Seconds since somebody last asked for a session that is over; 0 while it goes on. The head asks this."""
@@ -244,10 +267,6 @@ class Supervisor:
 
     # Inside.
 
-    def _shown_phase(self) -> Phase:
-        with self._lock:
-            return "paused" if self._phase == "training" and self._controls.paused else self._phase
-
     def _status(self) -> dict[str, Any]:
         return {
             **session_status(self._spec.config.config, self._hub, self._controls.edits()),
@@ -256,29 +275,25 @@ class Supervisor:
             "workers": self._rollout.count,
             "processes": self._rollout.processes(),
             "resources": self._resources.shown(),
-            "started_at": self._started_at,
+            "started_at": self._phases.started_at,
+            "since": self._phases.since,
             "stop_reason": self._stop_reason,
-            "failure": self._failure,
+            "failure": self._phases.failure,
         }
 
     def _training_ended(self, reason: str, failure: str) -> None:
         if failure:
             self._fail(failure)
             return
-        with self._lock:
-            if self._phase != "failed":
-                self._phase = "finished"
-            self._stop_reason = reason
+        self._stop_reason = reason
+        self._phases.enter("stopped" if reason == "stopped" else "finished")
         self._hub.event(Event("state", f"Training ended: {reason}.", source="trainer"))
         self._over.set()
 
     def _fail(self, cause: str) -> None:
         """The session cannot go on: says why, once, and lets everything end."""
-        with self._lock:
-            if self._over.is_set():
-                return
-            self._phase = "failed"
-            self._failure = cause
+        if not self._phases.enter("failed", cause):
+            return
         self._hub.event(Event("failure", f"The session failed: {cause}", "error", "supervisor"))
         self._over.set()
         self._controls.stop()

@@ -11,7 +11,7 @@ from minestudio_nb.contracts.telemetry import METRICS
 from minestudio_nb.widgets.series import duration, number, smooth, with_unit
 from minestudio_nb.widgets.svg import sparkline_svg
 
-__all__ = ["session_html"]
+__all__ = ["session_html", "table_html"]
 
 _COLOURS = {
     "TRAINING": "#2e8b57",
@@ -42,6 +42,7 @@ def session_html(
     return_window: float,
     failure: str = "",
     directory: str = "",
+    held_by: str = "",
 ) -> str:
     """HTML of one session.
 
@@ -51,6 +52,7 @@ def session_html(
         latest: metrics of the newest iteration.
         returns: mean return of each iteration, NaN where no episode ended.
         return_window: mean return over the latest episodes, or NaN.
+        held_by: which other process gives the orders.
     """
     colour = _COLOURS.get(state, "#777")
     age = duration(time.time() - since)
@@ -62,10 +64,24 @@ def session_html(
     parts = [head, _progress(values), _numbers(values, latest, returns, return_window)]
     if failure:
         parts.append(f'<pre style="color:#c0392b;white-space:pre-wrap;margin:.4em 0">{escape(failure)}</pre>')
+    if held_by:
+        parts.append(f"<div>Watching: {escape(held_by)} holds the controls.</div>")
     if directory:
         parts.append(f'<div style="opacity:.65;font-size:.9em">{escape(directory)}</div>')
     style = "border:1px solid rgba(128,128,128,.35);border-radius:8px;padding:.7em 1em;max-width:46em;line-height:1.5"
     return f'<div style="{style}">{"".join(parts)}</div>'
+
+
+def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> str:
+    """HTML of a table of texts; the sentence ``empty`` where there are no rows."""
+    if not rows:
+        return f"<div>{escape(empty)}</div>"
+    cell = "text-align:left;vertical-align:top;padding:.2em .9em .2em 0"
+    head = "".join(f'<th scope="col" style="{cell}">{escape(column)}</th>' for column in columns)
+    body = "".join(
+        "<tr>" + "".join(f'<td style="{cell}">{escape(text)}</td>' for text in row) + "</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _progress(values: Mapping[str, Any]) -> str:

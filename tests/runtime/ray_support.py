@@ -71,3 +71,14 @@ def start_driver(code: str, mark: str, root: Path) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def said(driver: subprocess.Popen[str], word: str) -> str:
+    """Reads the driver's output up to the line that begins with ``word``, and returns that line."""
+    assert driver.stdout is not None
+    seen = []
+    for line in driver.stdout:
+        seen.append(line)
+        if line.startswith(word):
+            return line.strip()
+    raise AssertionError(f"the driver ended without saying {word!r}:\n{''.join(seen)}")

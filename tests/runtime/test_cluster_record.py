@@ -17,7 +17,6 @@ from minestudio_nb.runtime.cluster import (
     ALLOW_UNAUTHENTICATED,
     ClusterRecord,
     ensure_token,
-    live_clusters,
     stop_head,
 )
 from minestudio_nb.runtime.processes import CLUSTER_MARK, end_marked, find_marked, is_alive
@@ -94,13 +93,13 @@ def test_a_reused_pid_is_not_the_recorded_process() -> None:
     assert not is_alive(own.pid, own.create_time() - 100)
 
 
-def test_live_clusters_lists_living_heads_only(tmp_path: Path) -> None:
-    for name, pid_offset in (("alive", 0.0), ("dead", 100.0)):
-        (tmp_path / name).mkdir()
-        record = record_of(psutil.Process())
-        record = ClusterRecord(**{**record.__dict__, "session": name, "create_time": record.create_time - pid_offset})
-        record.write(tmp_path / name / "cluster.json")
-    assert [entry["session"] for entry in live_clusters(tmp_path)] == ["alive"]
+def test_a_record_of_another_machine_counts_as_alive_and_is_left_alone(tmp_path: Path) -> None:
+    record = ClusterRecord(**{**record_of(psutil.Process()).__dict__, "create_time": 0.0, "host": "elsewhere"})
+    record.write(tmp_path / "cluster.json")
+    assert record.elsewhere and record.alive
+    stop_head(record, tmp_path / "cluster.json", timeout=2.0)
+    assert (tmp_path / "cluster.json").exists()
+    assert not ClusterRecord(**{**record.__dict__, "host": ""}).alive
 
 
 def marked_sleeper(cluster_id: str) -> subprocess.Popen[bytes]:

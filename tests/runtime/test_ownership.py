@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from minestudio_nb.runtime.cluster import ClusterRecord
-from tests.runtime.ray_support import START_SECONDS, eventually, processes_started_for, start_driver
+from tests.runtime.ray_support import eventually, processes_started_for, said, start_driver
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
@@ -22,7 +22,7 @@ PRELUDE = """
 import sys
 from minestudio_nb.config import load_config
 from minestudio_nb.runtime.base import Cursor, RuntimeSpec
-from minestudio_nb.runtime.ray_runtime import RayRuntime, attach
+from minestudio_nb.runtime.ray_runtime import RayRuntime
 
 SMALL = ["train_config.num_iterations=100000", "rollout_config.worker_config.num_envs=4"]
 
@@ -42,17 +42,6 @@ def until_point(runtime, count):
             return points
         assert not runtime.wait(0.2), runtime.snapshot(Cursor()).status
 """
-
-
-def said(driver: subprocess.Popen[str], word: str) -> str:
-    """Reads the driver's output up to the line that begins with ``word``, and returns that line."""
-    assert driver.stdout is not None
-    seen = []
-    for line in driver.stdout:
-        seen.append(line)
-        if line.startswith(word):
-            return line.strip()
-    raise AssertionError(f"the driver ended without saying {word!r}:\n{''.join(seen)}")
 
 
 def kill(driver: subprocess.Popen[str]) -> None:
@@ -108,37 +97,6 @@ def test_a_killed_driver_takes_its_session_along(tmp_path: Path) -> None:
     assert len(processes_started_for("own-kill")) > 5
     kill(driver)
     eventually(lambda: none_left("own-kill"), 60.0, "the processes of a killed driver")
-
-
-def test_a_detached_session_survives_and_is_found_again(tmp_path: Path) -> None:
-    code = 'until_point(start("kept", detached=True), 2)\nsay("ready")\nsys.stdin.read()'
-    driver = start_driver(PRELUDE + code, "own-detached", tmp_path)
-    try:
-        said(driver, "ready")
-        kill(driver)
-        record = ClusterRecord.read(tmp_path / "kept" / "cluster.json")
-        assert record.alive and record.detached
-        finder = """
-runtime = attach("kept", ".")
-before = runtime.snapshot(Cursor())
-assert before.phase == "training", before.phase
-assert before.points[0]["iteration"] == 1, "the history is there from its beginning"
-more = until_point(runtime, len(before.points) + 2)
-say("attached", len(before.points), len(more))
-runtime.stop(30.0)
-say("stopped")
-"""
-        second = start_driver(PRELUDE + finder, "own-finder", tmp_path)
-        said(second, "attached")
-        said(second, "stopped")
-        assert second.wait(timeout=START_SECONDS) == 0
-        kill(second)
-        assert none_left("own-detached")
-        assert none_left("own-finder")
-        assert not (tmp_path / "kept" / "cluster.json").exists()
-    finally:
-        for process in processes_started_for("own-detached"):
-            process.kill()
 
 
 @pytest.mark.full

@@ -107,6 +107,7 @@ def test_our_gate_kl_at_full_size_has_the_settings_of_theirs() -> None:
         "logger_config.project",
         "rollout_config.replay_buffer_config.database_config.path",
         "rollout_config.worker_config.video_output_dir",
+        "train_config.adam_eps",  # MineStudio leaves torch's 1e-8, ours is PPO's
         "train_config.save_path",
     ]
 

@@ -219,6 +219,78 @@ def test_evaluation_plays_held_out_episodes_and_disturbs_nothing(session):
     assert session.status().env_steps == 0
 
 
+def _trained(tmp_path, name, evaluations):
+    """Points and weights of a run, beside which as many evaluations as asked for began and ended."""
+    session = session_of(tmp_path, small(num_iterations=100_000), name)
+    session.start_rollout()
+    session.start_trainer()
+    results = []
+    for number in range(evaluations):
+        results.append(session.evaluate(2, deterministic=number % 2 == 0, seed=7))
+        assert session.status().state == "TRAINING"
+    session.set("train_config.num_iterations", 1)  # ends at the next border
+    session.wait(timeout=60)
+    session.stop()
+    return session.points, results
+
+
+def test_training_with_evaluations_beside_it_is_bit_equal_to_training_without(tmp_path):
+    points, results = _trained(tmp_path, "evaluated", 6)
+    versions = [result.policy_version for result in results]
+    assert versions[-1] > versions[0] >= -1, "training went on meanwhile"
+    alone = session_of(tmp_path, small(num_iterations=len(points)), "alone")
+    alone.start_rollout()
+    alone.start_trainer()
+    alone.wait(timeout=60)
+    alone.stop()
+    for one, other in zip(points, alone.points, strict=True):
+        data = ("ppo/", "episode/", "buffer/", "rollout/")
+        kept = [name for name in one["values"] if name.startswith(data) and "second" not in name]
+        assert len(kept) > 10
+        np.testing.assert_equal({n: one["values"][n] for n in kept}, {n: other["values"][n] for n in kept})
+    through, apart = _weights(tmp_path, "evaluated"), _weights(tmp_path, "alone")
+    assert all(tensor.equal(apart[name]) for name, tensor in through.items())
+
+
+def test_a_session_without_others_holds_its_controls_and_cannot_be_left(session):
+    with pytest.raises(SessionStateError, match=r"load_config|start_rollout\(\) first"):
+        session.take_controls()
+    session.start_rollout()
+    session.take_controls()
+    assert session.held_by == ""
+    with pytest.raises(SessionStateError, match=r"runtime='inline' all runs in this process"):
+        session.detach()
+    assert session.state == "ROLLING"
+
+
+def test_an_inline_session_is_listed_and_not_attached_to(tmp_path):
+    session = session_of(tmp_path, name="inside")
+    session.start_rollout()
+    (found,) = OnlineSession.list(tmp_path)
+    assert (found.name, found.state, found.note) == ("inside", "ROLLING", "this process")
+    with pytest.raises(RunError, match="which no other process can reach"):
+        OnlineSession.attach("inside", run_root=tmp_path)
+    session.start_trainer()
+    session.wait(timeout=60)
+    assert [one.state for one in OnlineSession.list(tmp_path)] == ["FINISHED"]
+    session.stop()
+    assert len(OnlineSession.list(tmp_path)) == 0
+
+
+def test_waiting_ends_when_somebody_stops_the_session(tmp_path):
+    session = session_of(tmp_path, small(num_iterations=100_000))
+    session.start_rollout()
+    session.start_trainer()
+
+    async def both():
+        waiting = asyncio.ensure_future(session.until(iterations=99_999, timeout=60))
+        await asyncio.sleep(0)  # it waits now
+        await asyncio.to_thread(session.stop)
+        return await waiting
+
+    assert asyncio.run(both()).state in ("STOPPING", "STOPPED")
+
+
 def test_a_failing_start_leaves_a_clear_error_and_no_worker(tmp_path):
     def broken():
         raise RuntimeError("no such world")

@@ -35,7 +35,7 @@ from playwright.sync_api import Page, sync_playwright
 
 START_SECONDS = 120.0
 CELL_SECONDS = 120.0
-_FLAGS = (
+FLAGS = (
     "--no-sandbox",  # Chromium refuses its sandbox to root
     "--disable-dev-shm-usage",
     "--disable-gpu",
@@ -284,7 +284,7 @@ def open_notebook(
 def open_page(*, dark: bool = False, size: tuple[int, int] = (1200, 900)) -> Iterator[tuple[Page, list[str]]]:
     """An empty page in a Chromium of its own, and the list to which its errors are added."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), headless=True, args=list(_FLAGS))
+        browser = playwright.chromium.launch(executable_path=chromium(), headless=True, args=list(FLAGS))
         try:
             context = browser.new_context(
                 viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light"

@@ -25,7 +25,7 @@ class ScriptedView:
         self.all_tiles: dict[str, Tile] = {}
         self.values: dict[str, Any] = {"train_config.learning_rate": 3e-4}
         self.status: dict[str, Any] = {"iteration": 0, "num_iterations": 10}
-        self.name, self.state = "scripted", "TRAINING"
+        self.name, self.state, self.held_by = "scripted", "TRAINING", ""
         self.orders: list[tuple[str, dict[str, Any]]] = []
         self.refreshed = 0
         self.enlarged: list[tuple[str, ...]] = []
@@ -50,7 +50,7 @@ class ScriptedView:
             raise self.refresh_error
 
     def head(self) -> ViewHead:
-        return ViewHead(self.name, self.state, 1.7e9, dict(self.status))
+        return ViewHead(self.name, self.state, 1.7e9, dict(self.status), held_by=self.held_by)
 
     def points(self, since: int = 0) -> Sequence[Mapping[str, Any]]:
         return self.all_points[since:]

@@ -87,7 +87,7 @@ class Store {
     this.edits = [];
     this.fields = [];
     this.catalogue = this.catalogue || {};
-    this.head = this.head || { name: "", state: "", since: 0, values: {}, failure: "" };
+    this.head = this.head || { name: "", state: "", since: 0, values: {}, failure: "", held_by: "" };
     this.tiles = { all: [], tiles: [], columns: 0, width: 0, height: 0 };
     this.bitmap = null;
     this.focus = this.focus || null; // the environment that is enlarged

@@ -1,5 +1,30 @@
 // The head: what the session does, how far it is, how fast, and the buttons that everybody needs.
 
+/** What a display shows while another process gives the orders: who, and the button that takes the controls here. */
+function watchBar({ store, link }) {
+  const text = h("span", {});
+  const take = h("button", { onclick: async () => {
+    take.disabled = true;
+    try {
+      await link.order("take_controls");
+    } catch (error) {
+      setText(text, error.message);
+    } finally {
+      take.disabled = false;
+    }
+  } }, "Take controls");
+  const element = h("div", { class: "msnb-line msnb-watching", role: "status", "aria-live": "polite", hidden: true }, text, take);
+  return {
+    element,
+    update(changes) {
+      if (!changes.has("head")) return;
+      const holder = store.head.held_by;
+      element.hidden = !holder;
+      setText(text, holder ? `Watching: ${holder} holds the controls.` : "");
+    },
+  };
+}
+
 definePanel("head", "Session", ({ store, link }) => {
   const state = h("span", { class: "msnb-state", role: "status", "aria-live": "polite" });
   const name = h("strong", { class: "msnb-name" });
@@ -81,12 +106,13 @@ definePanel("head", "Session", ({ store, link }) => {
       setText(figures[label], metric ? formatNumber(store.latest(metric)) : `${values.workers_alive ?? "–"}/${values.workers ?? "–"}`);
     }
     figures.workers.classList.toggle("msnb-bad", values.workers_alive < values.workers);
-    const runs = ["TRAINING", "PAUSED"].includes(head.state);
+    const runs = ["TRAINING", "PAUSED"].includes(head.state) && !head.held_by;
     setText(pause, paused() ? "Resume" : "Pause");
     pause.setAttribute("aria-pressed", String(paused()));
     pause.disabled = checkpoint.disabled = !runs;
-    record.disabled = !runs && head.state !== "ROLLING";
-    stop.disabled = ["STOPPING", "STOPPED", "NEW"].includes(head.state);
+    record.disabled = !runs && (head.state !== "ROLLING" || Boolean(head.held_by));
+    stop.disabled = Boolean(head.held_by) || ["STOPPING", "STOPPED", "DETACHED", "NEW"].includes(head.state);
+    if (head.held_by && !question.hidden) ask(false);
   }
 
   const element = h("div", { class: "msnb-bar" },

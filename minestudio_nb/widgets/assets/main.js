@@ -60,7 +60,9 @@ function render({ model, el }) {
     panels.push(panel);
     root.append(h("section", { class: `msnb-panel msnb-${name}`, "aria-label": title }, panel.element));
   }
-  root.querySelector(".msnb-panel")?.prepend(lost);
+  const watching = watchBar(context);
+  panels.push(watching);
+  root.querySelector(".msnb-panel")?.prepend(lost, watching.element);
   root.classList.toggle("msnb-dark", isDark(el));
 
   // What nobody can see is not sent.

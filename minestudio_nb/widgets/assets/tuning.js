@@ -5,7 +5,7 @@ const FIRST_SETTINGS = ["learning_rate", "entropy_bonus_coef", "ppo_clip", "kl_d
 
 definePanel("tuning", "Tuning", ({ store, link, keys }) => {
   const rows = new Map();
-  const table = h("div", { class: "msnb-controls" });
+  const table = h("fieldset", { class: "msnb-controls", "aria-label": "settings" });
   const history = h("ol", { class: "msnb-edits", "aria-label": "edits, newest first" });
   const search = h("input", { type: "search", placeholder: "find a setting", "aria-label": "find a setting", oninput: filter });
 
@@ -126,7 +126,7 @@ definePanel("tuning", "Tuning", ({ store, link, keys }) => {
       row.status.className = `msnb-applied msnb-${edit.status}`;
     }
     history.replaceChildren(...[...store.edits].reverse().slice(0, 50).map((edit) => {
-      const undo = h("button", { "aria-label": `undo ${edit.key}`, onclick: () => link.order("undo", { revision: edit.revision }).catch((error) => setText(line, error.message)) }, "Undo");
+      const undo = h("button", { "aria-label": `undo ${edit.key}`, disabled: Boolean(store.head.held_by), onclick: () => link.order("undo", { revision: edit.revision }).catch((error) => setText(line, error.message)) }, "Undo");
       const line = h("span", {}, editText(edit));
       return h("li", { class: `msnb-${edit.status}` }, line, edit.status === "rejected" ? null : undo);
     }));
@@ -144,7 +144,10 @@ definePanel("tuning", "Tuning", ({ store, link, keys }) => {
     element,
     update(changes) {
       if (changes.has("fields")) drawFields();
-      if (changes.has("edits") || changes.has("fields")) drawEdits();
+      if (changes.has("edits") || changes.has("fields") || (changes.has("head") && table.disabled !== Boolean(store.head.held_by))) {
+        table.disabled = Boolean(store.head.held_by); // another process gives the orders
+        drawEdits();
+      }
     },
   };
 });
