@@ -32,7 +32,6 @@ class ActionHead(nn.Module):
         super().__init__()
         self.action = action
         self.names = action.component_names
-        self.counts = action.parameter_counts
 
     def logits(self, features: Tensor) -> Tensor:
         """``(..., in_features)`` -> scores ``(..., sum of n)``."""

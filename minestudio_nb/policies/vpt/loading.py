@@ -367,7 +367,7 @@ def load_vpt_policy(model_path: str | None = None, weights_path: str | None = No
     if model_path is None:
         raise WeightsError(
             "load_vpt_policy needs model_path, a .model file: nothing is downloaded here. Fetch the files yourself; a "
-            "folder in the form of the Hugging Face hub is loaded by VPTPolicy.from_pretrained(folder)."
+            "folder in the form of the Hugging Face hub is loaded by MineStudioVPT.from_pretrained(folder)."
         )
     return build_vpt(MINECRAFT_SPEC, model_path, weights_path)
 
