@@ -8,7 +8,6 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import numpy.typing as npt
 
 from minestudio_nb.contracts.specs import ActionSpec
 from minestudio_nb.wrappers import ActionSubset
@@ -20,22 +19,22 @@ _ORDER = ("forward", "back", "left", "right", "jump", "sneak", "sprint", "attack
 """Keys that are named first; others follow in the action's own order."""
 
 
-def action_words(env: Any, spec: ActionSpec, action: npt.NDArray[Any]) -> str:
-    """What an action, ``(K,)`` as ``spec`` counts, does in ``env``.
+def action_words(env: Any, spec: ActionSpec, action: Any) -> str:
+    """What ``action``, in the form that ``env`` takes, does there.
 
     Asked are, from the outside in: ``describe_action(action)`` of an environment or wrapper that has one; wrappers that
     turn one action into another, for the inner one; a Minecraft's keys and camera; ``get_action_meanings()`` and an
     enumeration ``actions``, as Atari games and MiniGrid have. Where none of them answers, the numbers themselves are
-    named. Whatever these raise passes through.
+    told, with their names in ``spec``. Whatever these raise passes through.
     """
-    native, inside = spec.decode(action), env
+    native, inside = action, env
     while True:
         describe = getattr(inside, "describe_action", None)
         if describe is not None:
             return str(describe(native))
         if isinstance(inside, ActionSubset):
             return key_words(inside.inner_action(native))
-        elif isinstance(inside, gymnasium.ActionWrapper):
+        if isinstance(inside, gymnasium.ActionWrapper):
             native = inside.action(native)
         if not isinstance(inside, gymnasium.Wrapper):
             break
@@ -47,13 +46,9 @@ def action_words(env: Any, spec: ActionSpec, action: npt.NDArray[Any]) -> str:
             return key_words(native)
     elif isinstance(native, int) and (meaning := _meaning(inside, native)):
         return meaning
-    parts = [
-        np.reshape(leaf.decode(values), -1)
-        for leaf, values in zip(spec.leaves, spec.split(action).values(), strict=True)
-    ]
-    return ", ".join(
-        f"{name} {value:.3g}" for name, value in zip(spec.component_names, np.concatenate(parts), strict=True)
-    )
+    parts = [action[leaf.name] for leaf in spec.leaves] if spec.is_dict else [action]
+    numbers = np.concatenate([np.reshape(part, -1) for part in parts])
+    return ", ".join(f"{name} {number:.3g}" for name, number in zip(spec.component_names, numbers, strict=True))
 
 
 def key_words(action: Mapping[str, Any]) -> str:

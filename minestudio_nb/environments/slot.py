@@ -182,8 +182,8 @@ class EnvSlot:
         self._observe_into: Any = None
         self._built_at = 0.0
         self._checked = False
-        self._acted = False
-        """Whether there was an action in this episode."""
+        self._action: Any = None
+        """The last action of this episode, in the environment's form; the arrays may show the next one already."""
         self._mute: set[str] = set()
         """What it cannot tell people, since it raised when it was asked."""
 
@@ -215,7 +215,7 @@ class EnvSlot:
         seed = self._seed if seed is None else seed
         observation, _ = self.env.reset(seed=seed) if seed is not None else self.env.reset()
         self._seed = None
-        self._acted = False
+        self._action = None
         if not self._checked:
             self._check(observation)
             self._checked = True
@@ -239,7 +239,7 @@ class EnvSlot:
         observation, reward, terminated, truncated, info = self.env.step(action)
         if not math.isfinite(reward):
             raise EnvCrashError(f"The environment's reward must be a finite number; {reward!r} came from step().")
-        self._acted = True
+        self._action = action
         truncated = bool(truncated) and not terminated  # where both hold there is nothing to bootstrap from
         arrays.rewards[index] = reward
         arrays.terminated[index] = terminated
@@ -265,7 +265,7 @@ class EnvSlot:
         same."""
         began = time.perf_counter()
         frame = self._try("picture", self._render, None)
-        pressed = self._try("action's name", self._describe_action, "") if self._acted else ""
+        pressed = "" if self._action is None else self._try("action's name", self._describe_action, "")
         return Picture(frame, pressed, time.perf_counter() - began)
 
     def _render(self) -> npt.NDArray[np.uint8] | None:
@@ -276,7 +276,7 @@ class EnvSlot:
 
     def _describe_action(self) -> str:
         assert self.spec is not None
-        return action_words(self.env, self.spec.action, self._get_arrays().actions[self.index])
+        return action_words(self.env, self.spec.action, self._action)
 
     def _try(self, what: str, make: Callable[[], Any], otherwise: Any) -> Any:
         if what in self._mute:

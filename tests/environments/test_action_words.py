@@ -30,7 +30,8 @@ class Sim(gymnasium.Env[Any, Any]):
 
 
 def words(env: Any, action: list[int]) -> str:
-    return action_words(env, action_spec(env.action_space), np.array(action))
+    spec = action_spec(env.action_space)
+    return action_words(env, spec, spec.decode(np.array(action)))
 
 
 def test_a_subset_of_keys_tells_its_choice() -> None:

@@ -44,7 +44,7 @@ def test_what_trains_is_seen(notebook: Notebook) -> None:
     notebook.wait(STATE, "training")
     notebook.wait("() => document.querySelectorAll('.msnb-tile').length === 4")
     notebook.wait("() => document.querySelectorAll('.msnb-chart:not([hidden]) canvas').length >= 8")
-    notebook.wait("() => /step [0-9]+ · R [0-9]/.test(document.querySelector('.msnb-what').textContent)")
+    notebook.wait("() => /step\\s[0-9]+ · R\\s[0-9]/.test(document.querySelector('.msnb-what').textContent)")
     shown = losses(notebook)
     known = python_side(notebook, LOOK)["losses"][: len(shown)]
     assert shown == known

@@ -81,7 +81,8 @@ definePanel("environments", "Environments", ({ store, link }) => {
     setText(trouble, "");
   }
 
-  const numbers = (tile) => [`step ${tile.step}`, `R ${formatNumber(tile.return)}`, ...(tile.value === null ? [] : [`V ${formatNumber(tile.value)}`])];
+  // Each number stays on one line with its name.
+  const numbers = (tile) => [`step\u00a0${tile.step}`, `R\u00a0${formatNumber(tile.return)}`, ...(tile.value === null ? [] : [`V\u00a0${formatNumber(tile.value)}`])];
 
   function drawLine() {
     const { all } = store.tiles;
