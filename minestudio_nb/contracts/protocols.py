@@ -32,7 +32,8 @@ class Environment(Protocol):
 
     Optional extras that workers use when present: ``observe_into(out: dict[str, array])`` writes the current
     observation without a copy; ``get_state() / set_state(state)`` make inline resumes bit-equal; ``start_trace() /
-    finish_trace()`` record an episode as seed and actions; ``render()`` gives an rgb frame.
+    finish_trace()`` record an episode as seed and actions; ``render()`` with ``render_mode`` "rgb_array" gives a
+    frame for people; ``describe_action(action)`` says in words what an action does.
     """
 
     observation_space: Any
