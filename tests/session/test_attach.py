@@ -86,7 +86,7 @@ session = ms.OnlineSession.attach("kept", run_root=".")
 held = len(session.metrics())
 say("attached", session.state, session.held_by == "", list(session.metrics()["iteration"]) == list(range(1, held + 1)))
 counted = session.metrics()["episode/count"].sum()
-say("whole", len(session.edits()), len(session.episodes()) == counted > 0, len(session.events()) > 0)
+say("whole", len(session.edits()), len(session.episodes()) >= counted > 0, len(session.events()) > 0)
 session.resume()
 asyncio.run(session.until(iterations=held + 1, timeout=120))
 first = session.status().iteration

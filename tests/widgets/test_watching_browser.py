@@ -26,7 +26,8 @@ MODEL = """async ([code, panels]) => {
     buffers.map((text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer))));
   const model = {
     get: (name) => ({ panels, setting_keys: null, session_name: "scripted" })[name],
-    on: (_, handler) => handlers.push(handler), off() {}, send: (message) => window.sent.push(message) };
+    on: (event, handler) => { if (event === "msg:custom") handlers.push(handler); }, off() {},
+    send: (message) => window.sent.push(message) };
   module.default.render({ model, el: document.body });
 }"""
 HOLDER = "notebook <b>tune</b>.ipynb (process 4711 on host fox)"
