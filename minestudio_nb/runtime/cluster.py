@@ -56,7 +56,9 @@ _TOKEN_FILE = Path("~/.ray/auth_token")
 
 _LIGHT_RAY = {
     "RAY_enable_worker_prestart": "0",  # a Ray worker costs over a CPU second, and actors are the only ones used
-    "RAY_raylet_start_wait_time_s": "180",  # on a loaded machine the default of 30 s fails starts that would succeed
+    # On a loaded machine the default of 30 s fails starts that would succeed. A raylet that is not there after a minute
+    # never will be: it gives up when its agents need more than 15 s, unnoticed by ray.init, and is better tried anew.
+    "RAY_raylet_start_wait_time_s": "60",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 """Settings of Ray in the head's environment, from where every process of the cluster inherits them."""

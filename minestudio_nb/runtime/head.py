@@ -101,7 +101,7 @@ def _start_ray(arguments: argparse.Namespace) -> ClusterRecord:
 
 
 def _init_ray(arguments: argparse.Namespace) -> Any:
-    """``ray.init``, tried anew where a part of Ray was not up in time: it waits 30 s, too short on a loaded machine."""
+    """``ray.init``, tried anew where a part of Ray was not up in time, as happens on a loaded machine."""
     for attempt in range(START_ATTEMPTS, 0, -1):
         try:
             return ray.init(
