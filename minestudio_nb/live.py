@@ -69,7 +69,10 @@ class LiveView:
 
     def fields(self) -> Sequence[tuple[FieldSpec, Any]]:
         """See the protocol."""
-        specs, config = field_specs(), self._session.config.config
+        try:
+            specs, config = field_specs(), self._session.config.config
+        except SessionStateError:  # nothing is configured yet
+            return []
         values = {edit.key: edit.value for edit in self.edits() if edit.status == "applied"}
         return [(specs[key], values.get(key, config.get(key))) for key in self._session.live_keys()]
 

@@ -86,7 +86,7 @@ class Dashboard(anywidget.AnyWidget):
             poster_key=secrets.token_hex(4),
         )
         self._view = view
-        self._pump = Pump(view, self.send, settings, self._keep_poster)
+        self._pump = Pump(view, self.send, settings, self._keep_poster, pictures="environments" in panels)
         self._posters: list[str] = []
         """Identifiers of the displayed pictures."""
         self._poster_at = -math.inf
@@ -218,7 +218,10 @@ class _Orders:
                         return
                 continue
             ok, text, extra, buffers = self._carry_out(message)
-            self._send({"k": "reply", "id": clean(message.get("id")), "ok": ok, "text": text, **extra}, buffers)
+            try:
+                self._send({"k": "reply", "id": clean(message.get("id")), "ok": ok, "text": text, **extra}, buffers)
+            except Exception:  # a display that is being closed must not end the thread, nor print into a cell
+                _logger.warning("a reply could not be sent", exc_info=True)
 
     def _carry_out(self, message: dict[str, Any]) -> _Reply:
         kind, arguments = message.get("kind"), message.get("arguments")

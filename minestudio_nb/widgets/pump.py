@@ -123,6 +123,7 @@ class Pump:
         send: delivers a message to all views of the display.
         settings: see :class:`PumpSettings`.
         on_data: is called after each look at the session's numbers.
+        pictures: whether the display shows environments; where not, no frames are asked for.
     """
 
     def __init__(
@@ -131,8 +132,10 @@ class Pump:
         send: Send,
         settings: PumpSettings | None = None,
         on_data: Callable[[], None] | None = None,
+        pictures: bool = True,
     ) -> None:
         self._view = view
+        self._pictured = pictures
         self._send = send
         self._settings = settings or PumpSettings()
         self._on_data = on_data
@@ -149,6 +152,8 @@ class Pump:
         self._sent: dict[int, _Shown] = {0: _Shown()}
         self._names: dict[str, None] = {}
         """The columns of a point beyond the fixed ones, in order of their first appearance."""
+        self._run_name: str | None = None
+        """Of the run that views know."""
         self._scanned = 0
         """Points whose names are known."""
         self._told: dict[str, Any] = {}
@@ -246,6 +251,8 @@ class Pump:
         return waited >= self._settings.data_seconds, frames
 
     def _frame_rate(self) -> float:
+        if not self._pictured:
+            return 0.0
         with self._lock:
             return max((client.rate for client in self._clients.values()), default=0.0)
 
@@ -266,10 +273,11 @@ class Pump:
         if greeting:
             data = True
         if data:
+            self._data_at = now  # also where the session gives none
             self._view.refresh()
-            self._data_at = now
+        anew = (data and self._is_another_run()) or bool(greeting)
         self._held_back = behind >= self._settings.in_flight
-        if greeting or (data and self._new_names()):
+        if anew or (data and self._new_names()):
             self._send_history()
         elif self._held_back:
             self.statistics["held_back"] += data or frames
@@ -277,6 +285,15 @@ class Pump:
             self._send_tick(data, frames)
         if data and self._on_data is not None:
             self._on_data()
+
+    def _is_another_run(self) -> bool:
+        """Whether the session has begun another run than the one that views know, under another name."""
+        name, before = self._view.head().name, self._run_name
+        self._run_name = name
+        if before in (None, name):
+            return False
+        self._names, self._scanned, self.mosaic = {}, 0, Mosaic()
+        return True
 
     def _new_names(self) -> bool:
         """Whether points have columns that were not known before."""

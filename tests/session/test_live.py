@@ -15,6 +15,7 @@ import pytest
 from minestudio_nb.contracts.view import SessionView
 from minestudio_nb.errors import ConfigError, RunError, SessionStateError
 from minestudio_nb.live import LiveView, read_recording
+from minestudio_nb.session import OnlineSession
 from minestudio_nb.widgets.dashboard import Dashboard
 from tests.session.test_session_inline import session_of, small
 from tests.support.counting_env import CountingEnv
@@ -124,6 +125,12 @@ def test_advantages_of_a_recording_by_hand(tmp_path: Path, terminated: bool) -> 
     recording = read_recording(tmp_path / "e.mp4", 0.5, 1.0)
     assert recording.advantages == pytest.approx(np.array(returns) - 1.0)
     assert recording.media_type == "video/mp4"
+
+
+def test_a_session_without_a_configuration_has_no_settings_to_show(tmp_path: Path) -> None:
+    view = LiveView(OnlineSession(run_root=tmp_path))
+    view.refresh()
+    assert (view.head().state, view.fields()) == ("NEW", [])
 
 
 def test_a_dashboard_is_made_in_any_state_and_keys_are_checked(tmp_path: Path) -> None:

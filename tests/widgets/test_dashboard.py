@@ -74,6 +74,18 @@ def test_a_view_that_opens_is_fed(view: ScriptedView, dashboard: Listening) -> N
     eventually(lambda: not dashboard.pump.running)
 
 
+def test_a_display_without_environments_asks_for_no_frames(view: ScriptedView) -> None:
+    view.add_tiles(2)
+    tuner = Listening(view, panels=["tuning"])
+    tuner.tell(k="hello", view="v")
+    tuner.tell(k="look", view="v", visible=True)
+    for count in (2, 4, 6):
+        eventually(lambda count=count: len(tuner.sent) >= count)
+        tuner.tell(k="ack", view="v", seq=tuner.sent[-1][0]["seq"])
+    assert view.enlarged == [] and not any("tiles" in message for message, _ in tuner.sent)
+    tuner.close()
+
+
 def test_orders_are_carried_out_in_their_turn_and_answered(view: ScriptedView, dashboard: Listening) -> None:
     assert dashboard.order("pause")[0] | {"id": 0} == {"k": "reply", "id": 0, "ok": True, "text": "pause done"}
     reply, _ = dashboard.order("set", key="train_config.learning_rate", value=7)

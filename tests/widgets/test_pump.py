@@ -168,6 +168,21 @@ def test_a_new_metric_brings_the_history_anew(view: ScriptedView, browser: Brows
     assert math.isnan(browser.rows()[1.0]["ppo/grad_norm"])
 
 
+def test_another_run_of_the_session_replaces_what_was_shown(view: ScriptedView, browser: Browser) -> None:
+    for iteration in (1, 2, 3):
+        view.add_point(iteration, ppo__loss=1.0)
+    browser.say("hello")
+    eventually(lambda: len(browser.rows()) == 3)
+    view.all_points = []
+    view.name = "scripted-2"
+    view.add_point(1, ppo__grad_norm=7.0)
+    eventually(
+        lambda: [set(row) for row in browser.rows().values()] == [{"iteration", "time", "env_steps", "ppo/grad_norm"}]
+    )
+    view.add_point(2, ppo__grad_norm=8.0)
+    eventually(lambda: browser.rows().get(2.0, {}).get("ppo/grad_norm") == 8.0)
+
+
 def test_two_views_both_get_everything(view: ScriptedView, browser: Browser) -> None:
     view.add_point(1, ppo__loss=1.0)
     browser.say("hello")

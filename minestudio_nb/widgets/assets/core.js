@@ -89,10 +89,10 @@ class Store {
     this.catalogue = this.catalogue || {};
     this.head = this.head || { name: "", state: "", since: 0, values: {}, failure: "", held_by: "" };
     this.tiles = { all: [], tiles: [], columns: 0, width: 0, height: 0 };
-    this.bitmap = null;
+    this.bitmap = this.bitmap || null; // a picture that does not change is not sent again
     this.focus = this.focus || null; // the environment that is enlarged
     this.large = null; // what is known of it
-    this.largeBitmap = null;
+    this.largeBitmap = this.largeBitmap || null;
   }
 
   get length() {

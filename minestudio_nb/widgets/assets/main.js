@@ -45,7 +45,13 @@ function render({ model, el }) {
       waiting.remove();
     }
     if (changes.has("head")) showPoster(false);
-    for (const panel of panels) panel.update(changes);
+    for (const panel of panels) {
+      try {
+        panel.update(changes);
+      } catch (error) { // the other panels go on
+        console.error("minestudio_nb:", error);
+      }
+    }
   }, (silent) => {
     lost.hidden = !silent;
     const name = store.head.name || model.get("session_name");
