@@ -301,7 +301,7 @@ class OnlineSession(DisplayedSession):
         """
         self._require("until", *WAITABLE)
         goal = Goal(iterations, env_steps, target_return, timeout)
-        while not self._reached(goal):
+        while not await asyncio.to_thread(self._reached, goal):  # a slow answer must not hold up the kernel
             await asyncio.sleep(POLL_SECONDS)
         return self._cached_status()
 

@@ -58,8 +58,8 @@ class Preview:
         pictures of those environments of this worker that ``large`` names."""
         self._period = 1.0 / fps
         self._until = until = time.monotonic() + seconds
-        names = {f"{self._worker}/{env}": env for env in self._tiles}
         with self._lock:
+            names = {f"{self._worker}/{env}": env for env in self._tiles}
             for env in (names[name] for name in large if name in names):
                 if not self._wants_large(env):
                     self._large[env] = _Large()

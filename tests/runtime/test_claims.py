@@ -36,6 +36,13 @@ def test_orders_of_the_holder_go_through_and_those_of_others_say_who_holds_the_c
     box.require(there, "pause()")
 
 
+def test_a_process_stays_the_holder_when_its_clock_was_corrected() -> None:
+    here = Holder.here()
+    box = Claims(replace(here, create_time=here.create_time + 0.3))
+    box.require(here, "pause()")
+    assert box.hear(here) == ""
+
+
 def test_controls_are_taken_and_taken_back(neighbour) -> None:
     told: list[str] = []
     here, (there, _) = Holder.here(), neighbour
