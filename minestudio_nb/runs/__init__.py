@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from minestudio_nb.runs.directory import RunDirectory, check_run_name, fresh_name, list_runs, write_atomically
 from minestudio_nb.runs.presence import ENDED, Phase, SessionRecord
 from minestudio_nb.runs.record import RECORD, Origin, RunRecord
-from minestudio_nb.runs.summary import RunSummary, summaries, summarize
+from minestudio_nb.runs.summary import RunSummary, last_row, summaries, summarize
 
 if TYPE_CHECKING:
     from minestudio_nb.runs.table import RunsTable
@@ -29,6 +29,7 @@ __all__ = [
     "SessionRecord",
     "check_run_name",
     "fresh_name",
+    "last_row",
     "list_runs",
     "summaries",
     "summarize",

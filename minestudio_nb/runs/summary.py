@@ -15,7 +15,7 @@ from minestudio_nb.errors import RunError
 from minestudio_nb.runs.directory import RunDirectory
 from minestudio_nb.runs.record import Origin, RunRecord, is_alive
 
-__all__ = ["RunSummary", "summaries", "summarize"]
+__all__ = ["RunSummary", "last_row", "summaries", "summarize"]
 
 TAIL_BYTES = 32_768
 """Read at first from the end of a file; a line of metrics has about 3,000 bytes."""
@@ -158,6 +158,14 @@ def _started(run: RunDirectory, record: RunRecord | None) -> float:
 
 def _written(run: RunDirectory) -> list[float]:
     return [path.stat().st_mtime for path in (run.config, run.metrics, run.events) if path.is_file()]
+
+
+def last_row(path: Path) -> dict[str, Any] | None:
+    """The last whole object of a ``.jsonl`` file; None where there is none, or where it cannot be read."""
+    try:
+        return next(_rows_from_the_end(path), None)
+    except OSError:
+        return None
 
 
 def _rows_from_the_end(path: Path) -> Iterator[dict[str, Any]]:

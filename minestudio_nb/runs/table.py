@@ -32,6 +32,10 @@ COLUMNS = (
 
 _COLOURS = {
     "RUNNING": "#2e8b57",
+    "TRAINING": "#2e8b57",
+    "ROLLING": "#3a6fb0",
+    "PAUSED": "#b8860b",
+    "STOPPING": "#b8860b",
     "FINISHED": "#3a6fb0",
     "STOPPED": "#7a8794",
     "CONFIGURED": "#9b5fc0",
@@ -91,7 +95,7 @@ def _row(run: RunSummary) -> dict[str, Any]:
 
 
 def state_colour(state: str) -> str:
-    """The colour that stands for a state, on light and on dark ground."""
+    """The colour that stands for a state, of a run or of a session, on light and on dark ground."""
     return _COLOURS.get(state, "#7a8794")
 
 

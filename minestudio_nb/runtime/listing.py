@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minestudio_nb.errors import RunError
-from minestudio_nb.runs import ENDED, RunDirectory, SessionRecord, list_runs
+from minestudio_nb.runs import ENDED, RunDirectory, SessionRecord, last_row, list_runs
 from minestudio_nb.runtime.processes import is_alive
-from minestudio_nb.telemetry.files import last_json_line
 
 __all__ = ["DEAD", "FoundSession", "find_sessions"]
 
@@ -61,7 +60,7 @@ def _look(run: RunDirectory) -> FoundSession | None:
     alive = not here or is_alive(record.pid, record.create_time)
     if record.closed or (record.phase in ENDED and not (here and alive)):
         return None  # over, and nothing of it is there any more
-    point = last_json_line(run.metrics) or {}
+    point = last_row(run.metrics) or {}
     return FoundSession(
         name=run.name,
         state=_STATES.get(record.phase, record.phase.upper()) if alive else DEAD,

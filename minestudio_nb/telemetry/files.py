@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["JsonLinesFile", "RunFiles", "last_json_line", "plain", "read_json_lines"]
+__all__ = ["JsonLinesFile", "RunFiles", "plain", "read_json_lines"]
 
 _logger = logging.getLogger(__name__)
 
@@ -66,25 +66,6 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
             else:
                 _logger.warning("%s, line %d is not a JSON object and is left out", path, number)
     return rows
-
-
-def last_json_line(path: Path, most_bytes: int = 1 << 20) -> dict[str, Any] | None:
-    """The last whole object of a ``.jsonl`` file, from its end; None when there is none in ``most_bytes``."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - most_bytes))
-            lines = file.read(most_bytes).split(b"\n")
-    except OSError:
-        return None
-    for line in reversed(lines):
-        try:
-            row = json.loads(line)
-        except ValueError:  # empty, or torn by a killed writer
-            continue
-        if isinstance(row, dict):
-            return row
-    return None
 
 
 class JsonLinesFile:
