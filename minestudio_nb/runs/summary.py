@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 
 from minestudio_nb.errors import RunError
 from minestudio_nb.runs.directory import RunDirectory
+from minestudio_nb.runs.presence import SessionRecord
 from minestudio_nb.runs.record import Origin, RunRecord, is_alive
 
 __all__ = ["RunSummary", "last_row", "summaries", "summarize"]
@@ -21,6 +23,7 @@ TAIL_BYTES = 32_768
 """Read at first from the end of a file; a line of metrics has about 3,000 bytes."""
 SILENCE_SECONDS = 900.0
 """A run whose processes cannot be looked at counts as running while its files were written to within this time."""
+_GO_ON = "its processes are gone; load_config(..., resume={!r}) goes on from its checkpoint"
 NOTHING = "holds no file of a run"
 _FILES = ("run.json", "config.yaml", "metrics.jsonl", "events.jsonl", "cluster.json")
 
@@ -105,11 +108,25 @@ def _state(run: RunDirectory, record: RunRecord | None, last_sign: float) -> tup
         return record.ended_as or "STOPPED", record.reason
     if told is not None:
         return told
-    if _cluster_alive(run) or (record is not None and not record.detached and record.process_alive):
+    keeper = _keeper_alive(run)
+    if keeper or _cluster_alive(run) or (record is not None and not record.detached and record.process_alive):
         return "RUNNING", ""
+    if keeper is False:
+        return "INTERRUPTED", _GO_ON.format(run.name)
     if record is None or not record.here or (record.detached and not run.cluster.is_file()):
         return _by_silence(last_sign)
-    return "INTERRUPTED", f"its processes are gone; load_config(..., resume={run.name!r}) goes on from its checkpoint"
+    return "INTERRUPTED", _GO_ON.format(run.name)
+
+
+def _keeper_alive(run: RunDirectory) -> bool | None:
+    """Whether the process that ``session.json`` names runs on this machine; None where that cannot be known."""
+    try:
+        keeper = SessionRecord.read(run.session)
+    except RunError:
+        return None
+    if keeper is None or keeper.closed or keeper.host != socket.gethostname():
+        return None
+    return is_alive(keeper.pid, keeper.create_time)
 
 
 def _by_silence(last_sign: float) -> tuple[str, str]:

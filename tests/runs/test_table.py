@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 import minestudio_nb as ms
 from minestudio_nb.errors import RunError
-from minestudio_nb.runs import Origin, RunDirectory, RunRecord, summarize
+from minestudio_nb.runs import Origin, RunDirectory, RunRecord, SessionRecord, summarize
 from minestudio_nb.runs.summary import NOTHING, TAIL_BYTES
 from minestudio_nb.runs.table import SHOWN
 
@@ -96,6 +97,19 @@ def test_a_cluster_of_its_own_decides_for_a_detached_run(tmp_path: Path, alive: 
     create_time = psutil.Process().create_time() if alive else 1.0
     run.write_json("cluster.json", {"pid": os.getpid(), "create_time": create_time})
     assert states(tmp_path) == {"kept": "RUNNING" if alive else "INTERRUPTED"}
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_in_a_shared_cluster_the_process_that_keeps_the_session_decides(tmp_path: Path, alive: bool) -> None:
+    run = make(tmp_path, "shared", record=False)
+    RunRecord("chop_tree", "chop").started("ray", True, NOW).write(run.path)
+    for path in (run.metrics, run.events):  # silent for hours, as while it is paused
+        if path.exists():
+            os.utime(path, (1.0, 1.0))
+    created = psutil.Process().create_time() if alive else 1.0
+    keeper = (os.getpid(), created, "127.0.0.1:6379", True, NOW)
+    SessionRecord("shared", "ray", "paused", NOW, socket.gethostname(), *keeper).write(run.session)
+    assert states(tmp_path) == {"shared": "RUNNING" if alive else "INTERRUPTED"}
 
 
 @pytest.mark.parametrize(("age", "state"), [(10.0, "RUNNING"), (7200.0, "UNKNOWN")])
