@@ -2,7 +2,7 @@
 
 ``metrics.md`` comes from the catalogue of metrics, ``settings.md`` from the configuration's schema, ``biomes.md`` from
 VoxelSim's biomes, ``physics.md`` from measurements of it, and the tables of ``tasks.md`` from ``tasks.jsonl``, which
-``benchmarks/tasks.py`` writes. A test compares.
+``benchmarks/tasks.py`` writes, and of ``ppo.md`` from the results of ``benchmarks/staleness.py``. A test compares.
 """
 
 from __future__ import annotations
@@ -146,6 +146,25 @@ def _range(values: Sequence[float], form: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def ppo_page() -> str:
+    """``docs/ppo.md`` with its table of stale data filled anew from ``benchmarks/results/staleness.jsonl``."""
+    runs = [json.loads(line) for line in (ROOT / "benchmarks/results/staleness.jsonl").read_text().splitlines()]
+    lines = ["| age of the data | objective | 475 reached at | evaluated at the end | ESS | clipped | seeds |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for (lag, objective), members in itertools.groupby(runs, key=lambda run: (run["lag"], run["objective"])):
+        some = list(members)
+        reached = ", ".join("never" if run["reached_at"] is None else f"{run['reached_at']:,}" for run in some)
+        final = ", ".join(f"{run['final']:.0f}" for run in some)
+        sizes = [run["effective_sample_size"] for run in some if "effective_sample_size" in run]
+        size = f"{sum(sizes) / len(sizes):.2f}" if sizes else ""
+        clipped = f"{sum(run['clip_fraction'] for run in some) / len(some):.2f}"
+        lines.append(_row(f"{lag} versions", objective, reached, final, size, clipped, f"{len(some)}"))
+    filling = "\n".join(["![Returns by age of the data](images/staleness.png)", "", *lines])
+    page = (Path(__file__).parent / "ppo.md").read_text(encoding="utf-8")
+    pattern = r"<!-- staleness -->\n.*?<!-- /staleness -->"
+    return re.sub(pattern, lambda _: f"<!-- staleness -->\n{filling}\n<!-- /staleness -->", page, flags=re.DOTALL)
+
+
 def _metric_row(spec: MetricSpec) -> str:
     return _row(f"`{spec.name}`", spec.unit, REDUCTIONS[spec.reduction], spec.help, spec.bad)
 
@@ -186,6 +205,7 @@ PAGES = {
     "biomes.md": biomes_page,
     "physics.md": physics_page,
     "tasks.md": tasks_page,
+    "ppo.md": ppo_page,
 }
 
 

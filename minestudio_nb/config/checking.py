@@ -211,6 +211,13 @@ def _intervals(config: OnlineConfig) -> Iterator[Problem]:
     if train.vf_warmup >= train.num_iterations:
         text = f"the policy is never trained: {train.vf_warmup} of {train.num_iterations} iterations are warm-up"
         yield Problem("train_config.vf_warmup", text, "Use fewer.", "warning")
+    cloning = train.bc_config.paths
+    if config.trainer_name == "PPOBCTrainer" and not cloning:
+        text = "PPOBCTrainer learns from demonstrations beside PPO, and none are named"
+        yield Problem("train_config.bc_config.paths", text, "Name files or folders, or use trainer_name=PPOTrainer.")
+    if config.trainer_name == "PPOTrainer" and cloning:
+        text = "PPOTrainer reads no demonstrations"
+        yield Problem("train_config.bc_config.paths", text, "Use trainer_name=PPOBCTrainer.", "warning")
     skip, target = train.kl_skip, train.target_kl
     if skip is not None and target is not None and skip <= target:
         text = f"an iteration is undone above kl_skip = {skip:g}, so it never ends early above {target:g}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from minestudio_nb.config.fields import Section, section, setting
 
-__all__ = ["ScalingSection", "TrainConfig"]
+__all__ = ["CloningSection", "ScalingSection", "TrainConfig"]
 
 TRAINERS_ARE_BUILT_WITH_IT = "The trainer's processes are built with it; start a new session to change it."
 ITERATION_IS_LAID_OUT_WITH_IT = "Every rank must hold equally many fragments per iteration; start a new session."
@@ -40,6 +40,22 @@ class ScalingSection(Section):
         "How Ray places the training processes on nodes.",
         choices=("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"),
         why_not_live=TRAINERS_ARE_BUILT_WITH_IT,
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class CloningSection(Section):
+    """Behaviour cloning beside PPO, with trainer_name PPOBCTrainer."""
+
+    paths: list[str] = setting(
+        [],
+        "Files of demonstrations, or folders below which they lie, on the machines that train.",
+        why_not_live=READ_AT_THE_START,
+    )
+    coef: float = setting(0.1, "Weight of the mean of -log p(demonstrated action).", ge=0, live=True, scale="log")
+    coef_decay: float = setting(1.0, "Factor on coef after each iteration.", gt=0, le=1, live=True)
+    batch_size: int = setting(
+        64, "Steps of demonstrations beside each microbatch, on each rank.", unit="steps", ge=1, live=True
     )
 
 
@@ -210,6 +226,9 @@ class TrainConfig(Section):
         gt=0,
         why_not_live=READ_AT_THE_START,
     )
+
+    # Learning from demonstrations.
+    bc_config: CloningSection = section(CloningSection)
 
     # Reading data.
     prefetch_batches: int = setting(

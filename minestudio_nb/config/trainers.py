@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SHIPPED", "get_registered", "problem_with_name", "register_trainer", "travelling"]
 
-SHIPPED = ("PPOTrainer",)
+SHIPPED = ("PPOBCTrainer", "PPOTrainer")
 """Those of :mod:`minestudio_nb.trainer`, which is imported only where training happens."""
 
 _REGISTERED: dict[str, type] = {}

@@ -13,8 +13,10 @@ from minestudio_nb.trainer.checkpoints import (
 )
 from minestudio_nb.trainer.collective import Collective, SingleProcess, TorchCollective
 from minestudio_nb.trainer.data import IterationData, Microbatch
+from minestudio_nb.trainer.demonstrations import record_demonstrations
 from minestudio_nb.trainer.loop import TrainingLoop, TrainResult
 from minestudio_nb.trainer.ppo import PPOTrainer
+from minestudio_nb.trainer.ppobc import PPOBCTrainer
 from minestudio_nb.trainer.registry import get_trainer_class, register_trainer
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Microbatch",
     "Now",
     "Outline",
+    "PPOBCTrainer",
     "PPOTrainer",
     "SingleProcess",
     "TorchCollective",
@@ -38,5 +41,6 @@ __all__ = [
     "find_checkpoint",
     "get_trainer_class",
     "outline",
+    "record_demonstrations",
     "register_trainer",
 ]

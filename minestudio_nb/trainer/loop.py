@@ -430,9 +430,17 @@ class TrainingLoop(ABC):
         torch.set_rng_state(checkpoint.state["torch_rng"])
         self.resumed_extra_state = checkpoint.extra
 
-    def seeded(self) -> torch.Generator:
-        """A generator for this rank and iteration: nothing to save, and a resume repeats it exactly."""
-        words = [self.config.train_config.seed, self.collective.rank, self.progress.iteration]
+    def seeded(self, stream: int = 0) -> torch.Generator:
+        """A generator for this rank and iteration: nothing to save, and a resume repeats it exactly.
+
+        Other streams are independent of it, so that who draws from one changes nothing for the others.
+        """
+        words = [
+            self.config.train_config.seed,
+            self.collective.rank,
+            self.progress.iteration,
+            *([stream] * (stream > 0)),
+        ]
         seed = int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1
         return torch.Generator().manual_seed(seed)
 

@@ -112,7 +112,7 @@ class PPOTrainer(BaseTrainer):
         now = self.forward(part)
         kl = self._kl_to_reference(part, now.pi_logits) if self._in_force.kl_coef > 0.0 else None
         loss, sums = ppo_loss(now.log_probs, now.values, now.entropy, kl, targets, total, self._in_force)
-        return loss, sums[: len(self.terms)]
+        return loss, sums if self.reference_policy is not None else sums[:_REFERENCE]
 
     def judge(self, means: Sequence[float]) -> Verdict:
         """See :meth:`BaseTrainer.judge`: by how far the policy is from where the iteration began."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from minestudio_nb import OnlineSession
+
+ROOT = Path(__file__).parents[2]
 
 
 def play_cartpole(tmp_path: Path, seed: int, *overrides: str) -> tuple[float, int]:
@@ -72,3 +75,21 @@ def test_a_task_is_learned_as_documented(task: str, tmp_path: Path) -> None:
     summary = json.loads((tmp_path / task / "summary.json").read_text())
     assert summary["learned"]
     assert summary["return_final"] > 0.6 * summary["target_return"] > 1.2 * summary["return_random"]
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("lag", "objective", "learns"),
+    [(0, "decoupled", True), (2, "decoupled", True), (8, "decoupled", True), (8, "plain", False)],
+)
+def test_old_data_is_learned_from_with_the_decoupled_objective_only(lag: int, objective: str, learns: bool) -> None:
+    """As in ``benchmarks/staleness.py``, whose other seeds docs/ppo.md shows."""
+    spec = importlib.util.spec_from_file_location("staleness", ROOT / "benchmarks" / "staleness.py")
+    assert spec is not None and spec.loader is not None
+    staleness = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(staleness)
+    result = staleness.train(lag, objective, seed=1)
+    assert result["staleness"] == lag
+    assert (result["reached_at"] is not None) is learns
+    assert (result["final"] >= 475) is learns
