@@ -25,7 +25,7 @@ START_SECONDS = 240.0
 def small_spec(
     session: str,
     root: Path,
-    source: str | Mapping[str, Any] = "cartpole",
+    source: str | Path | Mapping[str, Any] = "cartpole",
     overrides: tuple[str, ...] = (),
     address: str | None = None,
     detached: bool = False,

@@ -14,13 +14,14 @@ import cloudpickle
 import pytest
 import ray
 
+from minestudio_nb.config import trainers
 from minestudio_nb.errors import SessionStateError
 from minestudio_nb.runtime import api
 from minestudio_nb.runtime.base import Cursor
 from minestudio_nb.runtime.calls import call
 from minestudio_nb.runtime.names import find_actor, running_sessions
 from minestudio_nb.runtime.ray_runtime import RayRuntime
-from tests.runtime.ray_support import START_SECONDS, eventually, small_spec
+from tests.runtime.ray_support import REPOSITORY, START_SECONDS, eventually, small_spec
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -197,3 +198,39 @@ def test_cartpole_is_learned_on_ray(ray_cluster: str, tmp_path: Path, stopping: 
     eventually(lambda: runtime.wait(1.0), 600.0)
     assert runtime.snapshot(Cursor()).status["env_steps"] <= 151_000
     assert runtime.evaluate(20, True, 5000, False, 0).mean_return >= 475.0
+
+
+ONLINE = """
+online_dict = {
+    "trainer_name": "VTraceTrainer",
+    "env_config": {"simulator": "gymnasium", "id": "CartPole-v1"},
+    "train_config": {"num_iterations": 3, "batch_size_per_gpu": 2, "batches_per_iteration": 2},
+    "rollout_config": {"num_rollout_workers": 1, "fragment_length": 16, "worker_config": {"num_envs": 4}},
+}
+"""
+
+
+@pytest.mark.parametrize("defined", ["in_a_notebook", "in_the_configuration"])
+def test_a_trainer_of_ones_own_travels(
+    defined: str, ray_cluster: str, tmp_path: Path, stopping: list[RayRuntime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The example of docs/custom_trainer.md, known to this process only."""
+    page = (REPOSITORY / "docs" / "custom_trainer.md").read_text(encoding="utf-8")
+    definition = page.partition("```python\n")[2].partition("```")[0]
+    monkeypatch.setattr(trainers, "_REGISTERED", dict(trainers._REGISTERED))
+    if defined == "in_a_notebook":
+        namespace: dict[str, Any] = {"__name__": "a_notebook"}
+        exec(definition + ONLINE, namespace)
+        source: Any = namespace["online_dict"]
+    else:
+        source = tmp_path / "vtrace.py"
+        source.write_text(definition + ONLINE)
+    runtime = RayRuntime(small_spec("own", tmp_path, source, address=ray_cluster))
+    stopping.append(runtime)
+    runtime.start_rollout(START_SECONDS)
+    runtime.start_trainer()
+    eventually(lambda: runtime.wait(1.0), 120.0)
+    assert runtime.snapshot(Cursor()).status["stop_reason"] == "num_iterations"
+    values = [point["values"] for point in points(runtime)]
+    assert len(values) == 3
+    assert all("ppo/policy_loss" in value and "ppo/clip_fraction" not in value for value in values)
