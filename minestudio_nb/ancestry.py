@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from minestudio_nb.contracts.showing import shown_safely
 from minestudio_nb.errors import RunError
 from minestudio_nb.runs import RunSummary, summaries
 from minestudio_nb.runs.table import state_colour
@@ -110,6 +111,7 @@ class Lineage:
     def _rest(self) -> str:
         return f"and {self.alone} {'run' if self.alone == 1 else 'runs'} without relatives"
 
+    @shown_safely
     def _repr_html_(self) -> str:
         if not self.nodes:
             return f'<p style="opacity:.7">There is no run in <code>{escape(self._root)}</code> yet.</p>'

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from minestudio_nb.contracts.showing import shown_safely
 from minestudio_nb.errors import RunError
 from minestudio_nb.plotting import RunData, check_curves, chosen_metrics, read_run, read_session
 from minestudio_nb.reading import ReadableSession
@@ -112,6 +113,7 @@ class Comparison:
         differences = self.diff.map(_text).to_string() if len(self.diff) else "The settings are the same."
         return f"{self.table.to_string()}\n\n{differences}"
 
+    @shown_safely
     def _repr_html_(self) -> str:
         names = "".join(
             f'<th style="{_CELL};font-weight:600"><span style="color:{colour}">■</span> {escape(run.name)}</th>'

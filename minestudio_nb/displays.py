@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,15 @@ def show(content: Any) -> None:
         from IPython.display import display
 
         display(content)
+
+
+def _try_to(show_it: Callable[[], None]) -> None:
+    """Calls ``show_it``. Whatever a picture fails for, the call that it belongs to has done its work."""
+    try:
+        show_it()
+    except Exception as error:
+        _logger.warning("no picture of the session: %s: %s", type(error).__name__, error)
+        _logger.debug("showing the session failed", exc_info=True)
 
 
 class ReportPath(PosixPath):
@@ -95,7 +104,7 @@ class DisplayedSession(ReadableSession):
         self._keep_last_frames()
         written = write_report(self, Path(path) if path is not None else self.run_directory / "report.html")
         if in_notebook():
-            show(shown_report(self, written))
+            _try_to(lambda: show(shown_report(self, written)))
         return ReportPath(written)
 
     # Inside.
@@ -123,10 +132,11 @@ class DisplayedSession(ReadableSession):
         """Leaves pictures of a session that has run where its displays were shown, and ``below`` the running cell."""
         if self._runtime is None or not in_notebook():
             return
-        try:
+
+        def pictures() -> None:
             for dashboard in list(self._dashboards):
                 dashboard.update_poster()
             if below:
                 show(self.poster())
-        except Exception:  # whatever a picture fails for, the session has stopped
-            _logger.warning("no picture of the session", exc_info=True)
+
+        _try_to(pictures)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from minestudio_nb.config import LoadedConfig, field_specs
 from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.fields import nearest_hint
+from minestudio_nb.contracts.showing import shown_safely
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.contracts.view import Tile
 from minestudio_nb.errors import ConfigError, MineStudioError, SessionStateError
@@ -204,6 +205,7 @@ class ReadableSession:
     def __repr__(self) -> str:
         return str(self._cached_status())
 
+    @shown_safely
     def _repr_html_(self) -> str:
         return self._cached_status()._repr_html_()
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minestudio_nb.contracts.showing import shown_safely
+
 if TYPE_CHECKING:
     from minestudio_nb.runtime.listing import FoundSession
 
@@ -96,6 +98,7 @@ class SessionStatus:
 
     __repr__ = __str__
 
+    @shown_safely
     def _repr_html_(self) -> str:
         from minestudio_nb.widgets.session_html import session_html
 
@@ -148,6 +151,7 @@ class SessionTable(Sequence["FoundSession"]):
 
     __repr__ = __str__
 
+    @shown_safely
     def _repr_html_(self) -> str:
         from minestudio_nb.widgets.session_html import table_html
 

@@ -347,6 +347,9 @@ class OnlineSession(DisplayedSession):
             except SessionStateError:
                 self._states.set(before, since)
                 raise
+            except Exception as error:
+                self._states.fail(f"it could not be stopped: {error}")
+                raise
             self._history.reload(self.run_directory)
         self._stop_report = StopReport.collect(self._cached_status(), self._safe_directory(), time.time() - began)
         self._states.set("FAILED" if failed else "STOPPED")

@@ -9,6 +9,7 @@ from minestudio_nb.config.checking import buffer_bytes, gigabytes, observation_b
 from minestudio_nb.config.resources import Resources
 from minestudio_nb.config.schema import OnlineConfig
 from minestudio_nb.contracts.generators import GeneratorSpec
+from minestudio_nb.contracts.showing import shown_safely
 
 __all__ = ["Plan", "PlanRow", "chosen_schedule", "plan"]
 
@@ -42,6 +43,7 @@ class Plan:
         lines = [f"{row.what:<{first}}  {row.amount:<{second}}  {row.detail}".rstrip() for row in self.rows]
         return "\n".join(lines)
 
+    @shown_safely
     def _repr_html_(self) -> str:
         cells = [
             f"<tr><th style='text-align:left'>{html.escape(row.what)}</th><td>{html.escape(row.amount)}</td>"

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any, Final, Literal, get_args
 
+from minestudio_nb.contracts.showing import shown_safely
+
 __all__ = ["TARGETS", "DoctorReport", "Finding", "Target"]
 
 Target = Literal["voxel", "notebook", "gpu", "minecraft", "cluster"]
@@ -111,6 +113,7 @@ class DoctorReport:
 
     __repr__ = __str__
 
+    @shown_safely
     def _repr_html_(self) -> str:
         ready = "".join(_target_row(self, target) for target in TARGETS)
         rows = "".join(_finding_row(finding) for finding in self.findings)

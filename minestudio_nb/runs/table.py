@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from minestudio_nb.contracts.showing import shown_safely
 from minestudio_nb.runs.summary import RunSummary, summaries
 
 __all__ = ["COLUMNS", "RunsTable", "runs_table", "state_colour"]
@@ -57,6 +58,7 @@ class RunsTable(pd.DataFrame):
 
     root: str
 
+    @shown_safely
     def _repr_html_(self) -> str:
         return table_html(self.to_dict("records"), self.root)
 

@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from minestudio_nb.contracts.showing import shown_safely
 from minestudio_nb.contracts.telemetry import METRICS, Event, without_unit
 from minestudio_nb.widgets.series import Point, smooth, thin
 
@@ -60,6 +61,7 @@ class Track:
 class NotebookFigure(Figure):
     """A figure that belongs to no pyplot state and shows itself in a notebook whether pyplot was imported or not."""
 
+    @shown_safely
     def _repr_png_(self) -> tuple[bytes, dict[str, Any]]:
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=160)

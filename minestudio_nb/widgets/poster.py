@@ -16,6 +16,7 @@ from html import escape
 from typing import Any
 
 from minestudio_nb.contracts.control import Edit
+from minestudio_nb.contracts.showing import shown_safely
 from minestudio_nb.contracts.telemetry import METRICS, Event
 from minestudio_nb.contracts.view import SessionView
 from minestudio_nb.widgets.mosaic import Mosaic, build_mosaic
@@ -94,6 +95,7 @@ class Poster:
         iteration, total = number(self.values.get("iteration", 0)), number(self.values.get("num_iterations"))
         return f"Poster of {self.name}: {self.state}, iteration {iteration} of {total}, {len(self.points)} points"
 
+    @shown_safely
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         bundle: dict[str, Any] = {"text/plain": repr(self), "text/html": poster_html(self)}
         if self.points:  # for what shows pictures but no HTML, such as a PDF
@@ -199,7 +201,7 @@ def _frames(mosaic: Mosaic) -> str:
     if not mosaic.jpeg:
         return ""
     tiles = mosaic.layout["tiles"]
-    width = min(max(mosaic.layout["columns"] * mosaic.layout["width"], 288), 306)
+    width = min(max(mosaic.layout["columns"] * mosaic.layout["width"], 280), 296)
     told = "; ".join(f"{tile['name']}: step {tile['step']}, return {number(tile['return'])}" for tile in tiles)
     many = f"the newest frames of {len(tiles)} environments" if len(tiles) > 1 else "the newest frame"
     return _image(mosaic.jpeg, "image/jpeg", width, many, told)
@@ -213,7 +215,7 @@ def _curves(poster: Poster) -> str:
     window_x, window = _series(poster.points, "episode/return_window")
     lines = [Line("mean of an iteration", xs, raw, 1, faint=True), Line("latest episodes", window_x, window, 1)]
     markers = event_markers(poster.points, poster.events, MAX_MARKERS)
-    parts = [_chart("Return per episode", lines, (612, 260) if poster.mosaic.jpeg else (930, 240), markers)]
+    parts = [_chart("Return per episode", lines, (604, 260) if poster.mosaic.jpeg else (912, 240), markers)]
     parts += [_panel(panel, poster.points) for panel in PANELS]
     return "".join(parts)
 
@@ -225,7 +227,7 @@ def _panel(panel: Panel, points: Sequence[Point]) -> str:
         if xs:
             lines.append(Line(name, *thin(xs, smooth(ys), POINTS_DRAWN), colour))
             names.append(name)
-    return _chart(panel.title, lines, (306, 160)) if lines else ""
+    return _chart(panel.title, lines, (296, 160)) if lines else ""
 
 
 def _series(points: Sequence[Point], metric: str) -> tuple[list[float], list[float]]:

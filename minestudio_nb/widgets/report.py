@@ -14,6 +14,7 @@ from html import escape
 from typing import Any
 
 from minestudio_nb.contracts.control import Edit
+from minestudio_nb.contracts.showing import shown_safely
 from minestudio_nb.contracts.telemetry import METRICS, Event
 from minestudio_nb.widgets.mosaic import Mosaic
 from minestudio_nb.widgets.panels import PANELS, Panel
@@ -336,6 +337,7 @@ class ShownReport:
     def __repr__(self) -> str:
         return f"Report of {self.poster.name}: {self.path}"
 
+    @shown_safely
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         frame = (
             f'<iframe title="{escape(repr(self))}" srcdoc="{escape(self.html)}" sandbox="" '

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minestudio_nb import OnlineSession
-from minestudio_nb.errors import ConfigError, EnvStartError, RunError, SessionStateError, TrainingError
+from minestudio_nb.errors import ConfigError, EnvStartError, ResourceError, RunError, SessionStateError, TrainingError
 from minestudio_nb.trainer import CheckpointStore
 from tests.support.counting_env import CountingEnv
 
@@ -120,6 +120,23 @@ def test_stop_is_legal_in_every_state(tmp_path):
     rolling.start_rollout()
     rolling.stop()
     assert (configured.state, rolling.state) == ("STOPPED", "STOPPED")
+
+
+def test_a_stop_that_fails_says_why_and_can_be_tried_again(session, monkeypatch):
+    session.start_rollout()
+    whole = session._runtime.stop
+
+    def stuck(timeout):
+        monkeypatch.setattr(session._runtime, "stop", whole)
+        raise ResourceError("process 4711 could not be ended")
+
+    monkeypatch.setattr(session._runtime, "stop", stuck)
+    with pytest.raises(ResourceError, match="4711"):
+        session.stop()
+    assert session.state == "FAILED"
+    assert session.failure == "it could not be stopped: process 4711 could not be ended"
+    assert str(session.stop()).startswith("run: ")
+    assert session.state == "FAILED"
 
 
 def test_an_edit_is_applied_at_a_border_and_wrong_ones_are_refused_at_once(tmp_path):
