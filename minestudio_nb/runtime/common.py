@@ -69,6 +69,7 @@ def session_status(config: OnlineConfig, hub: Hub, edits: Sequence[Edit]) -> dic
         "return_window": hub.return_window(),
         "window_full": not math.isnan(full_return_window(config, hub)),
         "unread_fragments": int(last.get("values", {}).get("buffer/unread_fragments", 0)),
+        "buffer_fragments": config.buffer_fragments,
         "revision": len(edits),
     }
 

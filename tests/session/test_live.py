@@ -54,6 +54,8 @@ def test_what_a_display_sees_and_orders(tmp_path: Path) -> None:
         session.wait(iterations=3, timeout=60)
         view.refresh()
         assert [point["iteration"] for point in view.points(1)][:2] == [2, 3] and view.head().state == "TRAINING"
+        held = view.points()[-1]["values"]["buffer/fragments"]
+        assert 0 < held <= view.head().values["buffer_fragments"] == session.config.config.buffer_fragments
         deadline = time.monotonic() + 60
         while (tile := view.tiles()["1/0"]).action is None:  # frames come while somebody asks for them
             assert time.monotonic() < deadline

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import Any
 
 from playwright.sync_api import Page
 
 from minestudio_nb.contracts.control import Edit
 from minestudio_nb.widgets.dashboard import front_end
-from minestudio_nb.widgets.pump import Pump
+from minestudio_nb.widgets.pump import Pump, _Client
 from tests.support.scripted_view import ScriptedView
 
-# A model as anywidget gives it to a display; sent: what the display said; tell(): says something to it.
+# A model as anywidget gives it to a display; sent: what the display said; tell(): says something to it; cut():
+# says that its kernel has gone.
 MODEL = """async ([code, panels]) => {
   const module = await import(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
   const handlers = [];
@@ -21,7 +23,8 @@ MODEL = """async ([code, panels]) => {
     buffers.map((text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer))));
   const model = {
     get: (name) => ({ panels, setting_keys: null, session_name: "scripted" })[name],
-    on: (event, handler) => { if (event === "msg:custom") handlers.push(handler); }, off() {},
+    on: (event, handler) => { if (event === "msg:custom") handlers.push(handler); else window.cut = handler; },
+    off() {},
     send: (message) => window.sent.push(message) };
   module.default.render({ model, el: document.body });
 }"""
@@ -44,6 +47,12 @@ class Shown:
         """Shows how the view stands now."""
         self._pump._send_history()
         self.page.wait_for_function("(seq) => sent.some((m) => m.k === 'ack' && m.seq === seq)", arg=self._pump._seq)
+
+    def tell_tiles(self) -> None:
+        """Shows the environments of the view, as to a page that looks."""
+        self._pump._clients["page"] = _Client(time.monotonic(), self._pump._seq)  # no hello: that starts a thread
+        self._pump._send_tick(data=False, frames=True)
+        self.page.locator(".msnb-tile").nth(len(self.view.all_tiles) - 1).wait_for()
 
     def _deliver(self, message: dict[str, Any], buffers: list[bytes]) -> None:
         self.page.evaluate("([m, b]) => tell(m, b)", [message, [base64.b64encode(data).decode() for data in buffers]])

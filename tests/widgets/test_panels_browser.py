@@ -1,4 +1,4 @@
-"""Curves and recorded episodes in a page without Jupyter: what cursor, zoom, buttons and scrubbing do."""
+"""The panels of a display in a page without Jupyter: what they show, and what their controls do."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
+from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.telemetry.video import write_video
 from tests.support.browser import needs_browser, open_page, ours
@@ -17,6 +18,7 @@ from tests.support.shown import Shown
 
 pytestmark = pytest.mark.browser
 
+COLOUR = "(element) => getComputedStyle(element).backgroundColor"
 PIXELS = "(chart) => chart.querySelector('canvas').toDataURL()"
 
 
@@ -108,3 +110,211 @@ def test_recorded_episodes_are_chosen_played_and_scrubbed(page: Page, tmp_path: 
     if media == "video/mp4":
         page.wait_for_function("() => Math.abs(document.querySelector('video').currentTime - 2.5 / 4) < 0.2")
     assert page.locator(".msnb b").count() == 0
+
+
+def test_smoothing_weighs_what_came_before(page: Page) -> None:
+    shown = Shown(page, ["curves"])
+    shown.view.all_points = []
+    for iteration, entropy in enumerate([0.0, 4.0], start=1):
+        shown.view.add_point(iteration, ppo__entropy_nats=entropy)
+    shown.tell()
+    chart = page.get_by_role("figure", name="Entropy")
+    number(chart, 4, 4)
+    page.get_by_label("smoothing").fill("0.5")
+    number(chart, 2.67, 2.67)  # (0 * 0.25 + 4 * 0.5) / 0.75
+    page.get_by_label("smoothing").fill("0")
+    number(chart, 4, 4)
+
+
+# The share of a chart's height, from its lower end, in which the first line's band is drawn at half the width.
+BAND = """(chart) => {
+  const canvas = chart.querySelector('canvas');
+  const over = chart.querySelector('.u-over').getBoundingClientRect();
+  const all = canvas.getBoundingClientRect();
+  const scale = canvas.width / all.width;
+  const { data } = canvas.getContext('2d').getImageData((over.left - all.left + over.width * 0.47) * scale,
+    (over.top - all.top) * scale, 1, over.height * scale);
+  const rows = [];
+  for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 20 && data[i + 2] - data[i] > 100) rows.push(i / 4);
+  return [1 - rows[rows.length - 1] / (data.length / 4), 1 - rows[0] / (data.length / 4)];
+}"""
+
+
+def test_returns_have_a_line_and_a_band_for_each_task(page: Page) -> None:
+    shown = Shown(page, ["curves"])
+    shown.view.all_points = []
+    dig = {"return_mean": 10.0, "return_std": 2.0}
+    for iteration in (1, 2, 3):
+        shown.view.add_point(iteration, {"<b>dig</b>": dig}, episode__return_window=10.0)
+    shown.tell()
+    chart = page.get_by_role("figure", name="Return")
+    low, high = chart.evaluate(BAND)  # 8 to 12 of an axis with 8 % of 4 more on either side
+    assert (low, high) == (pytest.approx(0.32 / 4.64, abs=0.02), pytest.approx(4.32 / 4.64, abs=0.02))
+    keys = chart.locator(".msnb-key")
+    assert keys.count() == 1, "of one task there is nothing to tell apart"
+
+    both = {"<b>dig</b>": dig, "hunt": {"return_mean": 4.0, "return_std": 1.0}}
+    shown.view.add_point(4, both, episode__return_window=7.0)
+    shown.tell()
+    expect(keys).to_have_text(["latest episodes7", "<b>dig</b>10", "hunt4"])
+
+
+def test_edits_checkpoints_and_faults_are_marked(page: Page) -> None:
+    shown = Shown(page, ["curves"])
+    shown.view.all_points = []
+    for iteration in range(1, 102):
+        shown.view.add_point(iteration, episode__return_window=float(iteration))
+    shown.view.all_edits = [
+        Edit(1, "train_config.learning_rate", 1e-4, "applied", 11),
+        Edit(2, "train_config.discount", 7.0, "rejected", 61, "too large"),
+    ]
+    shown.view.all_events = [
+        Event("checkpoint", "Checkpoint <b>7</b>", iteration=31),
+        Event("env_restart", "a world broke", "warning", iteration=41),
+        Event("error", "no disk", "error", time=1.7e9 + 51),
+        Event("edit", "too large", "warning", iteration=61, data={"revision": 2}),
+        Event("recording", "seen", iteration=71),
+    ]
+    shown.tell()
+    box = page.get_by_role("figure", name="Return").locator(".u-over").bounding_box()
+    assert box is not None
+    told = page.locator(".msnb-told")
+    for iteration, text in (
+        (11, "▲ train_config.learning_rate = 0.0001"),
+        (31, "◆ Checkpoint <b>7</b>"),
+        (41, "✕ a world broke"),
+        (51, "✕ no disk"),
+        (61, ""),
+        (71, ""),
+    ):
+        page.mouse.move(box["x"] + box["width"] * (iteration - 1) / 100, box["y"] + box["height"] / 2)
+        expect(told).to_have_text(text)
+
+
+def test_undo_is_ordered_and_its_refusal_shown(page: Page) -> None:
+    shown = Shown(page, ["tuning"])
+    shown.view.all_edits.append(Edit(2, "train_config.learning_rate", 7.0, "rejected", None, "too large"))
+    shown.tell()
+    page.get_by_text("History of edits").click()
+    undo = page.get_by_role("button", name="undo train_config.learning_rate")
+    assert undo.count() == 1, "what was rejected cannot be undone"
+    undo.click()
+    order = shown.ordered("undo")
+    assert order["arguments"] == {"revision": 1}
+    shown.reply(order, "the session has <b>ended</b>", ok=False)
+    page.get_by_text("the session has <b>ended</b>").wait_for()
+
+
+def test_episodes_are_sorted_by_any_column(page: Page) -> None:
+    shown = Shown(page, ["episodes"])
+    for k, (episode_return, length, task, stream) in enumerate(
+        [(2.0, 30, "dig", ["1", "0"]), (-10.0, 200, "hunt", ["0", "1"]), (9.0, 4, "climb", ["0", "0"])]
+    ):
+        row = {"episode_return": episode_return, "length": length, "task": task, "stream": stream, "version": 20 - k}
+        shown.view.all_episodes.append({**row, "finished_at": 1.7e9 + k})
+    shown.tell()
+    table = page.get_by_role("table")
+    tasks = table.locator("tbody tr td:nth-child(3)")
+    expect(tasks).to_have_text(["climb", "hunt", "dig"])  # the newest first
+    for column, order in {
+        "return": ["climb", "dig", "hunt"],
+        "length": ["hunt", "dig", "climb"],
+        "task": ["hunt", "dig", "climb"],
+        "version": ["dig", "hunt", "climb"],
+        "worker": ["dig", "hunt", "climb"],
+        "ended": ["climb", "hunt", "dig"],
+    }.items():
+        heading = table.get_by_role("columnheader", name=column)
+        heading.get_by_role("button").click()
+        expect(heading).to_have_attribute("aria-sort", "descending")
+        expect(tasks).to_have_text(order)
+        heading.get_by_role("button").press("Enter")
+        expect(heading).to_have_attribute("aria-sort", "ascending")
+        expect(tasks).to_have_text(order[::-1])
+
+
+def test_events_are_filtered_and_stay_so(page: Page) -> None:
+    shown = Shown(page, ["events"])
+    shown.view.all_events = [Event("a", "fine"), Event("b", "odd", "warning"), Event("c", "<b>bad</b>", "error")]
+    shown.tell()
+    texts, which = page.locator(".msnb-event .msnb-text"), page.get_by_label("which events")
+    expect(texts).to_have_text(["<b>bad</b>", "odd", "fine"])
+    which.select_option("bad")
+    expect(texts).to_have_text(["<b>bad</b>", "odd"])
+    which.select_option("error")
+    expect(texts).to_have_text(["<b>bad</b>"])
+    shown.view.all_events += [Event("a", "fine again"), Event("c", "worse", "error")]
+    shown.tell()
+    expect(texts).to_have_text(["worse", "<b>bad</b>"])
+
+
+LOOKED = """(wanted) => sent.some((m) => m.k === 'look' && Object.entries(wanted).every(
+  ([key, value]) => JSON.stringify(m[key]) === JSON.stringify(value)))"""
+
+
+def test_number_of_tiles_and_rate_are_asked_for(page: Page) -> None:
+    shown = Shown(page, ["environments"])
+    shown.view.add_tiles(6)
+    shown.tell()
+    shown.tell_tiles()
+    page.get_by_label("number of environments shown").select_option("4")
+    page.wait_for_function(LOOKED, arg={"fps": 5, "tiles": ["0/0", "0/1", "0/2", "0/3"], "focus": None})
+    page.get_by_label("pictures per second").select_option("2")
+    page.wait_for_function(LOOKED, arg={"fps": 2, "tiles": ["0/0", "0/1", "0/2", "0/3"]})
+    page.get_by_role("button", name="next environments").click()
+    page.wait_for_function(LOOKED, arg={"fps": 2, "tiles": ["0/4", "0/5"]})
+    page.get_by_label("pictures per second").select_option("0")
+    page.wait_for_function(LOOKED, arg={"fps": 0, "tiles": ["0/4", "0/5"]})
+
+
+def test_stop_asks_first(page: Page) -> None:
+    shown = Shown(page, ["head"])
+    shown.tell()
+    stop, really = page.get_by_role("button", name="Stop…"), page.get_by_role("button", name="Stop training")
+    for leave in (lambda: page.keyboard.press("Escape"), lambda: page.keyboard.press("Enter")):  # on "Go on"
+        stop.press("Enter")
+        expect(page.get_by_role("button", name="Go on")).to_be_focused()
+        leave()
+        expect(really).to_be_hidden()
+        expect(stop).to_be_focused()
+    assert page.evaluate("() => sent.every((m) => m.k !== 'order')")
+    stop.click()
+    really.click()
+    order = shown.ordered("stop")
+    assert order["arguments"] == {}
+    shown.reply(order, "Stopped after 4 iterations.")
+    page.get_by_text("Stopped after 4 iterations.").wait_for()
+    expect(really).to_be_hidden()
+
+
+def test_head_tells_time_left_and_fill_of_the_buffer(page: Page) -> None:
+    shown = Shown(page, ["head"])
+    shown.view.all_points = []
+    for iteration in range(1, 5):  # one second each
+        shown.view.add_point(iteration, buffer__fragments=48.0)
+    shown.view.status = {"iteration": 4, "num_iterations": 100}
+    shown.tell()
+    page.get_by_text("iteration 4 of 100 · 1:36 left").wait_for()
+    buffer = page.locator(".msnb-pair", has_text="buffer").locator("dd")
+    expect(buffer).to_have_text("48")
+    shown.view.status["buffer_fragments"] = 64
+    shown.tell()
+    expect(buffer).to_have_text("75 % of 64")
+
+
+def test_head_says_when_the_kernel_has_gone(page: Page) -> None:
+    shown = Shown(page, ["head"])
+    shown.view.add_point(2)
+    shown.tell()
+    chip = page.locator(".msnb-state")
+    expect(chip).to_have_text("training")
+    training, left = chip.evaluate(COLOUR), page.get_by_text(" left")
+    expect(left).to_be_visible()
+    page.evaluate("() => cut()")
+    expect(chip).to_have_text("no kernel")
+    page.get_by_role("alert").filter(has_text="The kernel does not answer").wait_for()
+    assert chip.evaluate(COLOUR) != training
+    expect(left).to_have_count(0)
+    shown.tell()  # it only was busy
+    expect(chip).to_have_text("training")
+    assert chip.evaluate(COLOUR) == training

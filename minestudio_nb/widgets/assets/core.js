@@ -75,6 +75,7 @@ function isDark(element) {
 /** Everything that is known of the session. Columns are plain arrays, one number for each point. */
 class Store {
   constructor() {
+    this.silent = false; // whether the kernel does not answer
     this.clear();
   }
 

@@ -83,7 +83,7 @@ definePanel("head", "Session", ({ store, link }) => {
   function secondsLeft(values) {
     const times = store.columns.time;
     const count = Math.min(20, times.length - 1);
-    if (count < 1 || !["TRAINING", "PAUSED"].includes(store.head.state)) return NaN;
+    if (count < 1 || store.silent || !["TRAINING", "PAUSED"].includes(store.head.state)) return NaN;
     const pace = (times[times.length - 1] - times[times.length - 1 - count]) / count;
     return pace * (values.num_iterations - values.iteration);
   }
@@ -92,8 +92,8 @@ definePanel("head", "Session", ({ store, link }) => {
     const { head } = store;
     const values = head.values;
     setText(name, head.name);
-    setText(state, head.state.toLowerCase());
-    state.dataset.state = head.state;
+    setText(state, store.silent ? "no kernel" : head.state.toLowerCase());
+    state.dataset.state = store.silent ? "LOST" : head.state;
     if (head.failure) {
       setText(note, head.failure);
       note.classList.add("msnb-bad");
@@ -105,6 +105,9 @@ definePanel("head", "Session", ({ store, link }) => {
     for (const [label, metric] of FIGURES) {
       setText(figures[label], metric ? formatNumber(store.latest(metric)) : `${values.workers_alive ?? "–"}/${values.workers ?? "–"}`);
     }
+    const held = store.latest("buffer/fragments");
+    const room = values.buffer_fragments;
+    if (room && Number.isFinite(held)) setText(figures.buffer, `${Math.round((100 * held) / room)} % of ${formatNumber(room)}`);
     figures.workers.classList.toggle("msnb-bad", values.workers_alive < values.workers);
     const runs = ["TRAINING", "PAUSED"].includes(head.state) && !head.held_by;
     setText(pause, paused() ? "Resume" : "Pause");

@@ -26,6 +26,16 @@ function render({ model, el }) {
     if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
   });
 
+  const update = (changes) => {
+    for (const panel of panels) {
+      try {
+        panel.update(changes);
+      } catch (error) { // the other panels go on
+        console.error("minestudio_nb:", error);
+      }
+    }
+  };
+
   const link = new Link(model, async (message, buffers) => {
     const changes = store.take(message, buffers);
     if (changes === null) {
@@ -45,15 +55,11 @@ function render({ model, el }) {
       waiting.remove();
     }
     if (changes.has("head")) showPoster(false);
-    for (const panel of panels) {
-      try {
-        panel.update(changes);
-      } catch (error) { // the other panels go on
-        console.error("minestudio_nb:", error);
-      }
-    }
+    update(changes);
   }, (silent) => {
     lost.hidden = !silent;
+    store.silent = silent;
+    update(new Set(["head"]));
     const name = store.head.name || model.get("session_name");
     setText(lost, silent ? `The kernel does not answer: it was restarted, has ended, or is very busy. What you see is from before ${clockTime(Date.now() / 1000)}. ` +
       `After a restart, OnlineSession.attach(${JSON.stringify(name)}).dashboard() shows a session that goes on.` : "");
