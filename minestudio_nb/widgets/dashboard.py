@@ -130,7 +130,7 @@ class Dashboard(anywidget.AnyWidget):
         """The picture as it is now; a fault in it is no reason not to show the live display."""
         self._poster_at, self._poster_state = time.monotonic(), self._view.head().state
         try:
-            poster = take_poster(self._view, self._pump.mosaic)
+            poster = take_poster(self._view, self._pump.mosaic, self.panels)
             return {"text/plain": repr(poster), "text/html": poster_html(poster, self.poster_key, self.panels)}
         except Exception:
             _logger.warning("no picture of %s", self.session_name, exc_info=True)

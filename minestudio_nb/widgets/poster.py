@@ -105,10 +105,13 @@ class Poster:
         return bundle
 
 
-def take_poster(view: SessionView, mosaic: Mosaic | None = None) -> Poster:
-    """How ``view`` stands now; with the frames that it gives, or those of ``mosaic`` where it gives none."""
+def take_poster(view: SessionView, mosaic: Mosaic | None = None, panels: Sequence[str] = SHOWN) -> Poster:
+    """How ``view`` stands now; with the frames that it gives, or those of ``mosaic`` where it gives none.
+
+    Frames are asked for only where the panel "environments" is among ``panels``: asking costs the rollout.
+    """
     head = view.head()
-    fresh = build_mosaic(view.tiles())
+    fresh = build_mosaic(view.tiles()) if "environments" in panels else Mosaic()
     return Poster(
         name=head.name,
         state=head.state,

@@ -218,6 +218,17 @@ def test_a_tuner_leaves_its_edits_only(view: ScriptedView) -> None:
     assert "applied @ iteration 12" in html and not elements(html).sources and "env_restart" not in html
 
 
+def test_a_display_without_environments_asks_for_no_frames(
+    view: ScriptedView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dashboard = Dashboard(view, ["head", "tuning"])
+    shown(dashboard, monkeypatch)
+    dashboard.update_poster()
+    dashboard.close()
+    assert view.enlarged == [], "no frames were asked for"
+    assert take_poster(view).mosaic.jpeg and len(view.enlarged) == 1
+
+
 def test_one_output_holds_both_where_a_host_asks_for_one(view: ScriptedView) -> None:
     dashboard = Dashboard(view)
     data, _ = dashboard._repr_mimebundle_()
