@@ -218,9 +218,7 @@ def test_a_tuner_leaves_its_edits_only(view: ScriptedView) -> None:
     assert "applied @ iteration 12" in html and not elements(html).sources and "env_restart" not in html
 
 
-def test_a_display_without_environments_asks_for_no_frames(
-    view: ScriptedView, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_display_without_environments_asks_for_no_frames(view: ScriptedView, monkeypatch: pytest.MonkeyPatch) -> None:
     dashboard = Dashboard(view, ["head", "tuning"])
     shown(dashboard, monkeypatch)
     dashboard.update_poster()
