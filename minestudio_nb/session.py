@@ -31,7 +31,7 @@ from minestudio_nb.environments.build import prepare_simulator
 from minestudio_nb.errors import ConfigError, RunError, SessionStateError, TrainingError
 from minestudio_nb.history import History
 from minestudio_nb.results import Goal, SessionStatus, SessionTable, StopReport
-from minestudio_nb.runs import RunDirectory, fresh_name
+from minestudio_nb.runs import RunDirectory, reserve_name
 from minestudio_nb.runtime import attach_runtime, found_sessions, make_runtime
 from minestudio_nb.runtime.base import EvaluationResult, RuntimeSpec
 from minestudio_nb.states import RUNNING, SILENT, State
@@ -130,7 +130,7 @@ class OnlineSession(DisplayedSession):
         self._require("start_rollout", "CONFIGURED")
         loaded = self.config
         if self.name is None:
-            self.name = fresh_name(self.run_root, loaded.name)
+            self.name = reserve_name(self.run_root, loaded.name)
         refuse_used_name(self._run(), loaded)
         seconds = loaded.config.start_seconds if timeout is None else timeout
         spec = RuntimeSpec(

@@ -10,7 +10,14 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from minestudio_nb.runs.directory import RunDirectory, check_run_name, fresh_name, list_runs, write_atomically
+from minestudio_nb.runs.directory import (
+    RunDirectory,
+    check_run_name,
+    fresh_name,
+    list_runs,
+    reserve_name,
+    write_atomically,
+)
 from minestudio_nb.runs.presence import ENDED, Phase, SessionRecord
 from minestudio_nb.runs.record import RECORD, Origin, RunRecord
 from minestudio_nb.runs.summary import RunSummary, last_row, summaries, summarize
@@ -31,6 +38,7 @@ __all__ = [
     "fresh_name",
     "last_row",
     "list_runs",
+    "reserve_name",
     "summaries",
     "summarize",
     "write_atomically",

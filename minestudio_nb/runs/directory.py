@@ -29,7 +29,7 @@ from typing import Any
 
 from minestudio_nb.errors import RunError
 
-__all__ = ["RunDirectory", "check_run_name", "fresh_name", "list_runs", "write_atomically"]
+__all__ = ["RunDirectory", "check_run_name", "fresh_name", "list_runs", "reserve_name", "write_atomically"]
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MARKERS = ("config.yaml", "metrics.jsonl", "events.jsonl", "cluster.json")
@@ -203,6 +203,18 @@ def fresh_name(root: str | os.PathLike[str], prefix: str) -> str:
         number += 1
         name = f"{base}-{number}"
     return check_run_name(name)
+
+
+def reserve_name(root: str | os.PathLike[str], prefix: str) -> str:
+    """As :func:`fresh_name`, and makes the run's directory, so that no other process takes the same name."""
+    while True:
+        name = fresh_name(root, prefix)
+        try:
+            return RunDirectory.create(root, name).name
+        except RunError:
+            if not os.path.lexists(Path(root).expanduser() / name):
+                raise
+            # Somebody else was faster, and the next name is another.
 
 
 def list_runs(root: str | os.PathLike[str]) -> list[RunDirectory]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from minestudio_nb.config import OnlineConfig, load_config, redact_text
 from minestudio_nb.errors import TrainingError
-from minestudio_nb.runs import RunDirectory, fresh_name
+from minestudio_nb.runs import RunDirectory, reserve_name
 from minestudio_nb.runtime.base import Cursor, RuntimeSpec
 from minestudio_nb.runtime.names import SUPERVISOR, find_actor, the_session
 from minestudio_nb.runtime.ray_runtime import RayRuntime
@@ -74,7 +74,7 @@ def start_rolloutmanager(
     )
     root = Path(run_root).resolve()
     spec = RuntimeSpec(
-        session=session or fresh_name(root, loaded.name),
+        session=session or reserve_name(root, loaded.name),
         config=loaded,
         run_root=str(root),
         address=address,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minestudio_nb.errors import RunError
-from minestudio_nb.runs import RunDirectory, check_run_name, fresh_name, list_runs
+from minestudio_nb.runs import RunDirectory, check_run_name, fresh_name, list_runs, reserve_name
 
 
 @pytest.mark.parametrize(
@@ -97,6 +99,25 @@ def test_fresh_names_differ_and_are_legal(tmp_path: Path) -> None:
     assert len(set(names)) == 3
     assert all(name.startswith("my-task-x-") for name in names)
     assert check_run_name(fresh_name(tmp_path, "y" * 200))
+
+
+def test_a_name_is_reserved_by_one_of_many(tmp_path: Path) -> None:
+    together = threading.Barrier(8)
+
+    def reserve(_: int) -> str:
+        together.wait(timeout=30.0)
+        return reserve_name(tmp_path, "task")
+
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(reserve, range(8)))
+    assert len(set(names)) == 8
+    assert all((tmp_path / name).is_dir() for name in names)
+
+
+def test_a_name_that_cannot_be_reserved_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be made"):
+        reserve_name(tmp_path / "file", "task")
 
 
 def test_list_runs_is_newest_first_and_skips_strangers(tmp_path: Path) -> None:
