@@ -148,7 +148,7 @@ class Lineage:
 def _row_svg(node: _Node, row: int, branched: bool, longest: int) -> str:
     y, run = _middle(row), node.summary
     begin, end = _x(node.begins, longest), _x(node.ends, longest)
-    colour = state_colour(run.state) if run else "#7a8794"
+    colour = state_colour(run.state if run else "")
     indent = 14 * node.depth
     note = _changes(node) if run else "its directory is gone"
     room = LETTERS - 2 * node.depth

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from minestudio_nb.contracts.looks import TONES, state_tone
 from minestudio_nb.contracts.showing import shown_safely
 from minestudio_nb.runs.summary import RunSummary, summaries
 
@@ -30,22 +31,6 @@ COLUMNS = (
     "parent_iteration",
     "note",
 )
-
-_COLOURS = {
-    "RUNNING": "#2e8b57",
-    "TRAINING": "#2e8b57",
-    "ROLLING": "#3a6fb0",
-    "PAUSED": "#b8860b",
-    "STOPPING": "#b8860b",
-    "FINISHED": "#3a6fb0",
-    "STOPPED": "#7a8794",
-    "CONFIGURED": "#9b5fc0",
-    "INTERRUPTED": "#b8860b",
-    "UNKNOWN": "#b8860b",
-    "FAILED": "#c0392b",
-    "UNREADABLE": "#c0392b",
-}
-
 
 SHOWN = 60
 """Newest runs that a notebook shows; the DataFrame has all of them."""
@@ -98,7 +83,7 @@ def _row(run: RunSummary) -> dict[str, Any]:
 
 def state_colour(state: str) -> str:
     """The colour that stands for a state, of a run or of a session, on light and on dark ground."""
-    return _COLOURS.get(state, "#7a8794")
+    return TONES[state_tone(state)].text
 
 
 def table_html(rows: Sequence[dict[str, Any]], root: str) -> str:

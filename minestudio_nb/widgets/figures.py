@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from minestudio_nb.contracts.looks import MARKS, MarkKind, mark_kind
 from minestudio_nb.contracts.showing import shown_safely
 from minestudio_nb.contracts.telemetry import METRICS, Event, without_unit
 from minestudio_nb.widgets.series import Point, smooth, thin
@@ -29,16 +30,13 @@ LABELLED_EDITS = 6
 BANDS = 2
 """Up to so many runs show the spread of their episodes."""
 _SPREAD = {"episode/return": "return", "episode/return_window": "return", "episode/length_steps": "length"}
-_RESTARTS = ("env_restart", "worker_restart", "trainer_restart")
-_SIGNS = {"edit": ("^", "#9b5fc0"), "checkpoint": ("D", "#3a9d5d"), "fault": ("X", "#d64545")}
-_MEANING = {"edit": "live edit", "checkpoint": "checkpoint", "fault": "fault"}
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that happened: ``kind`` is edit, checkpoint or fault; ``iteration`` None says that ``time`` counts."""
+    """Something that happened; ``iteration`` None says that ``time`` counts."""
 
-    kind: str
+    kind: MarkKind
     iteration: int | None
     time: float
     text: str = ""
@@ -69,18 +67,13 @@ class NotebookFigure(Figure):
 
 
 def marks_of(events: Iterable[Event]) -> list[Mark]:
-    """Edits that were applied, checkpoints that were asked for, and faults."""
+    """Those of ``events`` that are marked, see :func:`minestudio_nb.contracts.looks.mark_kind`."""
     marks = []
     for event in events:
-        if event.kind == "edit" and event.severity == "info" and "revision" in event.data:
-            text = event.message.partition(" applied")[0]
-            marks.append(
-                Mark("edit", event.iteration, event.time, text.rpartition(".")[2] if "=" not in text else text)
-            )
-        elif event.kind == "checkpoint":
-            marks.append(Mark("checkpoint", event.iteration, event.time))
-        elif event.severity == "error" or event.kind in _RESTARTS:
-            marks.append(Mark("fault", event.iteration, event.time, event.message))
+        kind = mark_kind(event)
+        if kind is not None:
+            text = event.message.partition(" applied")[0] if kind == "edit" else event.message
+            marks.append(Mark(kind, event.iteration, event.time, text))
     return marks
 
 
@@ -178,7 +171,7 @@ def _mark_line(
             continue
         place = _nearest(mark, [track.points[index] for index in indices])
         if place is not None:
-            sign, _ = _SIGNS[mark.kind]
+            sign = MARKS[mark.kind].marker
             axes.plot(xs[place], ys[place], sign, color=colour, markeredgecolor="white", markersize=8, zorder=6)
 
 
@@ -216,8 +209,8 @@ def _finish(axes: Axes, tracks: Sequence[Track], metric: str, x: Axis, x_label: 
 def _mark_axes(axes: Axes, track: Track, x: Axis, scale: float) -> None:
     """Edits, checkpoints and faults of the only run, along the axis."""
     edits = [mark for mark in track.marks if mark.kind == "edit"]
-    for kind, (sign, colour) in _SIGNS.items():
-        label = _MEANING[kind]
+    for kind, look in MARKS.items():
+        sign, colour, label = look.marker, look.colour, look.meaning
         for mark in track.marks:
             place = _nearest(mark, track.points) if mark.kind == kind else None
             if place is None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minestudio_nb.contracts.fields import FieldSpec
+from minestudio_nb.contracts.looks import mark_kind
 from minestudio_nb.contracts.telemetry import Event
 
 __all__ = ["FIXED_COLUMNS", "clean", "column_names", "event_row", "field_row", "pack_points", "thin_out"]
@@ -42,8 +43,8 @@ def clean(value: Any) -> Any:
 
 
 def event_row(event: Event) -> dict[str, Any]:
-    """An event as a dict."""
-    row: dict[str, Any] = clean(event.to_dict())
+    """An event as a dict, with ``mark``: how it is marked beside a curve, or None."""
+    row: dict[str, Any] = clean({**event.to_dict(), "mark": mark_kind(event)})
     return row
 
 

@@ -16,6 +16,7 @@ from html import escape
 from typing import Any
 
 from minestudio_nb.contracts.control import Edit
+from minestudio_nb.contracts.looks import TONES, state_tone
 from minestudio_nb.contracts.showing import shown_safely
 from minestudio_nb.contracts.telemetry import METRICS, Event
 from minestudio_nb.contracts.view import SessionView
@@ -33,14 +34,6 @@ MAX_ROWS = 8
 MAX_MARKERS = 40
 SHOWN = ("head", "environments", "curves", "tuning", "events")
 """The panels of a display that have a part in its picture, in their order."""
-_CHIPS = {
-    "TRAINING": "#1f7a48",
-    "FINISHED": "#2862a8",
-    "ROLLING": "#2862a8",
-    "PAUSED": "#8a5a0b",
-    "STOPPING": "#8a5a0b",
-    "FAILED": "#b3311f",
-}
 _MUTED = "color:#5d6673"
 _FIGURES = (
     ("rollout/steps_per_second", "env steps/s"),
@@ -155,7 +148,7 @@ def poster_html(poster: Poster, instead: str = "", panels: Sequence[str] = SHOWN
 
 
 def _head(poster: Poster) -> str:
-    colour = _CHIPS.get(poster.state, "#5d6673")
+    colour = TONES[state_tone(poster.state)].ground
     chip = (
         f'<span style="background:{colour};color:#ffffff;border-radius:10px;padding:1px 9px;font-weight:600">'
         f"{escape(poster.state.lower())}</span>"

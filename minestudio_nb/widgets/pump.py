@@ -32,6 +32,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from minestudio_nb.contracts.control import Edit
+from minestudio_nb.contracts.looks import state_tone
 from minestudio_nb.contracts.telemetry import METRICS
 from minestudio_nb.contracts.view import SessionView
 from minestudio_nb.widgets.messages import clean, column_names, event_row, field_row, pack_points, thin_out
@@ -384,7 +385,7 @@ class Pump:
         if fields != self._field_rows[0]:
             self._field_rows = fields, [field_row(spec, value) for spec, value in fields]
         return {
-            "head": {**vars(head), "values": clean(head.values)},
+            "head": {**vars(head), "tone": state_tone(head.state), "values": clean(head.values)},
             "edits": self._edit_rows[1],
             "fields": self._field_rows[1],
         }

@@ -204,7 +204,7 @@ def _learning(data: ReportData) -> str:
     ]
     chart = line_chart("Return per episode", lines, width=960, height=300, markers=markers, goal=data.goal)
     goal = '<span class="key goal-key">goal</span>' if data.goal is not None else ""
-    edits = '<span class="key marker-key">edits and faults</span>' if markers else ""
+    edits = '<span class="key marker-key">edits, checkpoints and faults</span>' if markers else ""
     legend = (
         f'<span class="key k1">latest episodes</span><span class="key k1 thin">single iterations</span>{goal}{edits}'
     )

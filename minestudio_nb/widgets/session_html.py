@@ -7,20 +7,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from minestudio_nb.contracts.looks import TONES, state_tone
 from minestudio_nb.contracts.telemetry import METRICS
 from minestudio_nb.widgets.series import duration, number, smooth, with_unit
 from minestudio_nb.widgets.svg import sparkline_svg
 
 __all__ = ["session_html", "table_html"]
 
-_COLOURS = {
-    "TRAINING": "#2e8b57",
-    "ROLLING": "#3a6fb0",
-    "FINISHED": "#3a6fb0",
-    "PAUSED": "#b8860b",
-    "STOPPING": "#b8860b",
-    "FAILED": "#c0392b",
-}
 _SHOWN = (
     ("rollout/steps_per_second", "env steps/s"),
     ("train/samples_per_second", "learner samples/s"),
@@ -54,7 +47,7 @@ def session_html(
         return_window: mean return over the latest episodes, or NaN.
         held_by: which other process gives the orders.
     """
-    colour = _COLOURS.get(state, "#777")
+    colour = TONES[state_tone(state)].text
     age = duration(time.time() - since)
     head = (
         f'<div><span style="color:{colour}">●</span> <b>{escape(name)}</b> '

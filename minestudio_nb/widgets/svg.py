@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
+from minestudio_nb.contracts.looks import MARKS, MarkKind, mark_kind
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.widgets.series import Point, number, thin
 
@@ -20,14 +21,13 @@ CHART_CSS = """
 .chart text{fill:var(--muted)}
 .chart .grid{stroke:var(--line);stroke-width:1}
 .chart .marker{stroke:var(--muted);stroke-width:1;stroke-dasharray:3 3}
-.chart .marker.warning,.chart .marker.error{stroke:var(--bad)}
 .chart polyline{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
 .chart .faint{stroke-width:1.2;opacity:.3}
 .c1{stroke:var(--c1)}.c2{stroke:var(--c2)}.c3{stroke:var(--c3)}
 .chart .dot{stroke:none;opacity:.75}
 .dot.c1{fill:var(--c1)}.dot.c2{fill:var(--c2)}.dot.c3{fill:var(--c3)}
 .chart .goal{stroke:var(--c3);stroke-dasharray:6 4;stroke-width:1.5}
-"""
+""" + "".join(f".chart .marker.{kind}{{stroke:{look.colour}}}\n" for kind, look in MARKS.items())
 
 
 @dataclass(frozen=True)
@@ -47,19 +47,19 @@ class Marker:
 
     x: float
     text: str
-    severity: str = "info"
+    kind: MarkKind = "edit"
 
 
 def event_markers(points: Sequence[Point], events: Sequence[Event], most: int) -> list[Marker]:
-    """The newest ``most`` edits, warnings and errors, each at the env steps of its iteration, or of its time."""
+    """The newest ``most`` events that are marked, each at the env steps of its iteration, or of its time."""
     steps = {point["iteration"]: point["env_steps"] for point in points}
-    told = [event for event in events if event.severity != "info" or event.kind == "edit"][-most:]
+    marked = [(kind, event) for event in events if (kind := mark_kind(event))]
     markers = []
-    for event in told:
+    for kind, event in marked[-most:]:
         x = steps.get(event.iteration)
         if x is None:
             x = max((point["env_steps"] for point in points if point["time"] <= event.time), default=0)
-        markers.append(Marker(x, f"{event.kind}: {event.message}", event.severity))
+        markers.append(Marker(x, f"{event.kind}: {event.message}", kind))
     return markers
 
 
@@ -163,9 +163,8 @@ def _grid(frame: _Frame, x_label: str) -> str:
 
 def _marker(frame: _Frame, marker: Marker) -> str:
     x = frame.x(marker.x)
-    severity = marker.severity if marker.severity in ("info", "warning", "error") else "info"
     return (
-        f'<line class="marker {severity}" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.top}" '
+        f'<line class="marker {marker.kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.top}" '
         f'y2="{frame.height - frame.bottom}"><title>{escape(marker.text)}</title></line>'
     )
 

@@ -63,7 +63,9 @@ def view(points: list[dict[str, Any]]) -> ScriptedView:
         Edit(2, "train_config.ppo_clip", 7.0, "rejected", None, "must be 0 < x < 1, 7.0 came"),
     ]
     view.all_events = [
-        Event("edit", "learning_rate is 0.0005", iteration=12),
+        Event("edit", "learning_rate is 0.0005", iteration=12, data={"revision": 1}),
+        Event("edit", "ppo_clip rejected", "warning", iteration=13, data={"revision": 2}),
+        Event("checkpoint", "written", iteration=15),
         Event("env_restart", "env 3 hung for 30 s; rebuilt", "warning", iteration=20),
     ]
     return view
@@ -90,7 +92,8 @@ def test_charts_are_pictures_with_lines_and_markers(view: ScriptedView) -> None:
     first, *others = charts(poster_html(take_poster(view)))
     names = "{http://www.w3.org/2000/svg}"
     assert len(first.findall(f".//{names}polyline")) == 2
-    assert len([line for line in first.iter(f"{names}line") if "marker" in line.get("class", "")]) == 2
+    marked = [line.get("class", "") for line in first.iter(f"{names}line") if "marker" in line.get("class", "")]
+    assert marked == ["marker edit", "marker checkpoint", "marker fault"]
     assert len(others) == 5, "those of PANELS that have data"
     text = "".join(first.itertext())
     assert "var(" not in text and "env_restart: env 3 hung" in text

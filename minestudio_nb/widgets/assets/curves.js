@@ -14,12 +14,12 @@ const CHARTS = [
   { title: "Staleness", metrics: { "rollout/staleness": "staleness" } },
 ];
 const COLOURS = ["#2f7ed8", "#e07b39", "#3a9d5d", "#9b5fc0", "#c94f6d", "#7a8794"];
+// The same as in minestudio_nb/contracts/looks.py, which also says what is marked.
 const MARKS = {
   edit: { colour: "#9b5fc0", sign: "▲" },
   checkpoint: { colour: "#3a9d5d", sign: "◆" },
   fault: { colour: "#d64545", sign: "✕" },
 };
-const FAULTS = ["env_restart", "worker_restart", "trainer_restart"];
 const SIGN_ROOM = 9; // pixels between two signs; what is nearer shares one
 const MANY_MARKS = 40;
 const RANGES = [["1", "whole run"], ["0.5", "latest half"], ["0.1", "latest tenth"]];
@@ -94,8 +94,8 @@ definePanel("curves", "Curves", ({ store, root }) => {
       if (edit.status === "applied") add("edit", `${edit.key} = ${settingText(edit.value)}`, edit.iteration);
     }
     for (const event of store.events) {
-      if (event.kind === "checkpoint") add("checkpoint", event.message, event.iteration, event.time);
-      else if (event.severity === "error" || FAULTS.includes(event.kind)) add("fault", event.message, event.iteration, event.time);
+      // Edits have a list of their own, which is whole however many events there are.
+      if (event.mark && event.mark !== "edit") add(event.mark, event.message, event.iteration, event.time);
     }
     marks = found.sort((a, b) => a.x - b.x);
   }

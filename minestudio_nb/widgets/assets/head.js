@@ -93,7 +93,7 @@ definePanel("head", "Session", ({ store, link }) => {
     const values = head.values;
     setText(name, head.name);
     setText(state, store.silent ? "no kernel" : head.state.toLowerCase());
-    state.dataset.state = store.silent ? "LOST" : head.state;
+    state.dataset.tone = store.silent ? "still" : head.tone;
     if (head.failure) {
       setText(note, head.failure);
       note.classList.add("msnb-bad");
