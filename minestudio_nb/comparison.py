@@ -182,7 +182,7 @@ def _named_apart(runs: Sequence[RunData]) -> list[RunData]:
 
 def _summary(run: RunData, metrics: Sequence[str]) -> dict[str, Any]:
     points = run.points
-    last = points[-1] if points else {"iteration": 0, "env_steps": 0, "elapsed": 0.0, "values": {}}
+    last: Mapping[str, Any] = points[-1] if points else {"iteration": 0, "env_steps": 0, "elapsed": 0.0, "values": {}}
     window = [(_number(point["values"].get("episode/return_window")), point["iteration"]) for point in points]
     window = [(value, iteration) for value, iteration in window if not math.isnan(value)]
     best, best_at = max(window, key=lambda each: each[0], default=(math.nan, 0))

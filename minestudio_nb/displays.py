@@ -6,10 +6,12 @@ import logging
 import sys
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path, PosixPath
 from typing import TYPE_CHECKING, Any
 
+from minestudio_nb.contracts.view import SessionView
 from minestudio_nb.errors import MineStudioError
 from minestudio_nb.reading import ReadableSession
 from minestudio_nb.results import shown_path
@@ -58,7 +60,7 @@ class ReportPath(PosixPath):
         return shown_path(self)
 
 
-class DisplayedSession(ReadableSession):
+class DisplayedSession(ReadableSession, ABC):
     """What people see of a session."""
 
     def __init__(self, name: str | None, runtime: str, run_root: str | Path) -> None:
@@ -86,11 +88,10 @@ class DisplayedSession(ReadableSession):
 
         It needs no kernel later: saved, exported and reopened notebooks show it. ``stop()`` leaves one by itself.
         """
-        from minestudio_nb.live import LiveView
         from minestudio_nb.widgets.mosaic import build_mosaic
         from minestudio_nb.widgets.poster import take_poster
 
-        view = LiveView(self)
+        view = self._view()
         return take_poster(view, build_mosaic(self._last_tiles))
 
     def report(self, path: str | Path | None = None) -> Path:
@@ -109,11 +110,14 @@ class DisplayedSession(ReadableSession):
 
     # Inside.
 
+    @abstractmethod
+    def _view(self) -> SessionView:
+        """The session as displays see it, orders included."""
+
     def _display(self, panels: Sequence[str], keys: Sequence[str] | None = None) -> Dashboard:
-        from minestudio_nb.live import LiveView
         from minestudio_nb.widgets.dashboard import Dashboard
 
-        dashboard = Dashboard(LiveView(self), panels, keys)
+        dashboard = Dashboard(self._view(), panels, keys)
         self._dashboards.add(dashboard)
         return dashboard
 

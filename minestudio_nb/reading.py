@@ -206,7 +206,7 @@ class ReadableSession:
         return str(self._cached_status())
 
     @shown_safely
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
         return self._cached_status()._repr_html_()
 
     # Inside.

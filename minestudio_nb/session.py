@@ -26,6 +26,7 @@ from typing import Any, Literal, Self
 from minestudio_nb.branching import prepare_fork, record_end, record_start, refuse_used_name, resume_path
 from minestudio_nb.config import LoadedConfig, Plan, Resources, load_config, plan
 from minestudio_nb.contracts.control import Edit
+from minestudio_nb.contracts.view import SessionView
 from minestudio_nb.displays import DisplayedSession, in_notebook
 from minestudio_nb.environments.build import prepare_simulator
 from minestudio_nb.errors import ConfigError, RunError, SessionStateError, TrainingError
@@ -425,6 +426,11 @@ class OnlineSession(DisplayedSession):
         return SessionTable(found_sessions(root), root)
 
     # Inside.
+
+    def _view(self) -> SessionView:
+        from minestudio_nb.live import LiveView
+
+        return LiveView(self)
 
     def _is_detached(self, loaded: LoadedConfig) -> bool:
         if self._runtime_name == "inline":

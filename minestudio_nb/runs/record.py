@@ -129,7 +129,8 @@ def is_alive(pid: int, create_time: float) -> bool:
 
     try:
         process = psutil.Process(pid)
-        return abs(process.create_time() - create_time) < _START_TOLERANCE and process.status() != psutil.STATUS_ZOMBIE
+        same = bool(abs(process.create_time() - create_time) < _START_TOLERANCE)
+        return same and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, ValueError):
         return False
 

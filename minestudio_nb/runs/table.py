@@ -36,7 +36,7 @@ SHOWN = 60
 """Newest runs that a notebook shows; the DataFrame has all of them."""
 
 
-class RunsTable(pd.DataFrame):
+class RunsTable(pd.DataFrame):  # type: ignore[misc]  # pandas comes without types
     """A DataFrame with one row per run, see :func:`runs_table`. What is taken out of it is a plain DataFrame."""
 
     _metadata = ["root"]  # noqa: RUF012  pandas reads it

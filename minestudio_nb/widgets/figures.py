@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -200,7 +201,7 @@ def _finish(axes: Axes, tracks: Sequence[Track], metric: str, x: Axis, x_label: 
         axes.text(0.5, 0.5, "nothing was measured yet", transform=axes.transAxes, ha="center", color="#66706a")
         axes.set_yticks([])
         return
-    if all(float(y) == 0.0 for line in axes.lines for y in line.get_ydata()):  # type: ignore[union-attr]
+    if all(not np.any(line.get_ydata()) for line in axes.lines):
         axes.set_ylim(-0.05, 1)
     if len(tracks) == 1:
         _mark_axes(axes, tracks[0], x, scale)

@@ -72,7 +72,7 @@ class PlayWidget(anywidget.AnyWidget):
     width = traitlets.Int().tag(sync=True)
     height = traitlets.Int().tag(sync=True)
     key_map = traitlets.Dict().tag(sync=True)
-    help_lines = traitlets.List().tag(sync=True)
+    help_lines: traitlets.List[list[str]] = traitlets.List().tag(sync=True)
 
     def __init__(self, game: Playable, record: bool = False) -> None:
         width, height = game.size

@@ -89,7 +89,7 @@ class Poster:
         return f"Poster of {self.name}: {self.state}, iteration {iteration} of {total}, {len(self.points)} points"
 
     @shown_safely
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, /, **_: Any) -> dict[str, Any]:
         bundle: dict[str, Any] = {"text/plain": repr(self), "text/html": poster_html(self)}
         if self.points:  # for what shows pictures but no HTML, such as a PDF
             from minestudio_nb.widgets.curves import curves_png

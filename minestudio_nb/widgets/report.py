@@ -338,7 +338,7 @@ class ShownReport:
         return f"Report of {self.poster.name}: {self.path}"
 
     @shown_safely
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, /, **_: Any) -> dict[str, Any]:
         frame = (
             f'<iframe title="{escape(repr(self))}" srcdoc="{escape(self.html)}" sandbox="" '
             'style="width:100%;height:760px;border:1px solid rgba(128,128,128,.35);border-radius:8px"></iframe>'
