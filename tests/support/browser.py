@@ -156,7 +156,12 @@ class Notebook:
 
 def ours(console: Sequence[str]) -> list[str]:
     """The errors of a page, without those that no display of ours causes."""
-    return [text for text in console if not any(part in text for part in _NOT_OURS)]
+    return [text for text in console if not any(part in text for part in _NOT_OURS) and not _is_in_lab(text)]
+
+
+def _is_in_lab(text: str) -> bool:
+    """Whether it is an exception of JupyterLab alone, as one of its splash that a quick reload removes twice."""
+    return text.startswith("exception:") and "/static/lab/" in text and "blob:" not in text
 
 
 _NOT_OURS = ("Failed to load resource", "ResizeObserver loop", "/lsp/", "favicon")
@@ -291,7 +296,7 @@ def open_page(*, dark: bool = False, size: tuple[int, int] = (1200, 900)) -> Ite
             )
             page, console = context.new_page(), list[str]()
             page.on("console", lambda m: console.append(m.text) if m.type == "error" else None)
-            page.on("pageerror", lambda error: console.append(f"exception: {error}"))
+            page.on("pageerror", lambda error: console.append(f"exception: {error.stack or error}"))
             yield page, console
         finally:
             browser.close()

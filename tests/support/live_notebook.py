@@ -10,7 +10,7 @@ from typing import Any
 from tests.support.browser import Notebook
 
 ENVIRONMENT = """
-import asyncio, json, os, time
+import asyncio, json, os, shutil, time
 import gymnasium, numpy as np
 import minestudio_nb as ms
 
@@ -40,6 +40,7 @@ CONFIG = {"env_generator": Grey, "online_dict": {
                      "learning_rate": 1e-3}}}
 """.strip()
 SETUP = f"""{ENVIRONMENT}
+shutil.rmtree("runs/live", ignore_errors=True)  # of another test's notebook
 session = ms.OnlineSession("live", runtime="inline")
 session.load_config(CONFIG)
 session.start_rollout(); session.start_trainer()"""
