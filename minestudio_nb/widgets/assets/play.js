@@ -66,6 +66,7 @@ function render({ model, el }) {
   // Frames.
   let hud = { state: "paused" };
   let drawn = [];
+  let newest = 0; // a picture may be decoded after the one that follows it, and must not take its place
   function show(now) {
     hud = now;
     episode.textContent = hud.episode;
@@ -97,7 +98,7 @@ function render({ model, el }) {
     if (message.k === "frame" && buffers.length) {
       try {
         const picture = await createImageBitmap(new Blob([buffers[0]], { type: "image/jpeg" }));
-        if (ended.signal.aborted) return;
+        if (ended.signal.aborted || message.seq < newest) return;
         context.drawImage(picture, 0, 0, canvas.width, canvas.height);
         picture.close();
         drawn.push(performance.now());
@@ -105,7 +106,9 @@ function render({ model, el }) {
         send({ k: "ack", seq: message.seq });
       }
     }
-    if (!ended.signal.aborted && (message.k === "frame" || message.k === "state")) show(message.hud);
+    if (ended.signal.aborted || !["frame", "state"].includes(message.k) || message.seq < newest) return;
+    newest = message.seq;
+    show(message.hud);
   }
   const onMessage = (message, buffers) => receive(message, buffers ?? []);
   model.on("msg:custom", onMessage);
