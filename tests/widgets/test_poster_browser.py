@@ -10,35 +10,17 @@ from pathlib import Path
 import pytest
 from nbconvert.exporters import HTMLExporter
 
+from tests.support import live_notebook
 from tests.support.browser import Notebook, Server, open_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.full]
 
-SETUP = """
-import gymnasium, numpy as np, time
-import minestudio_nb as ms
-
-class Grey(gymnasium.Env):
-    observation_space = gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)
-    action_space = gymnasium.spaces.Discrete(3)
-    def look(self):
-        time.sleep(0.002)  # a world takes its time
-        return np.full((64, 64, 3), 60 + 10 * self.step_number, np.uint8)
-    def reset(self, *, seed=None, options=None):
-        self.step_number = 0
-        return self.look(), {}
-    def step(self, action):
-        self.step_number += 1
-        return self.look(), float(action == 1), self.step_number >= 10, False, {}
-
+SETUP = f"""import os
+os.environ["BROKEN_ONCE"] = "yes"  # no environment is to break here
+{live_notebook.ENVIRONMENT}
 session = ms.OnlineSession("poster", runtime="inline")
-session.load_config({"env_generator": lambda index: Grey(), "online_dict": {
-    "policy_config": {"name": "cnn", "args": {}},
-    "rollout_config": {"num_rollout_workers": 1, "fragment_length": 8,
-                       "worker_config": {"num_envs": 4, "execution": "in_worker"}},
-    "train_config": {"batch_size_per_gpu": 2, "batches_per_iteration": 2, "num_iterations": 100000}}})
-session.start_rollout(); session.start_trainer()
-""".strip()
+session.load_config(CONFIG)
+session.start_rollout(); session.start_trainer()"""
 CELLS = [
     SETUP,
     "session.dashboard()",
