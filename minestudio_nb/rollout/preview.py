@@ -24,6 +24,9 @@ LARGE_FPS = 4.0
 """Most large pictures per second of one environment."""
 LARGE_SHARE = 0.015
 """Share of all workers' time that large pictures of one environment may take."""
+LARGE_WAIT_SECONDS = 5.0
+"""Longest wait for the next of them: one that took very long, as the first can on a busy machine, delays one more only
+by this."""
 LARGE_QUALITY = 75
 """Of their JPEG."""
 LONG_RESET_SECONDS = 1.0
@@ -155,7 +158,8 @@ class Preview:
             if env in self._large:
                 large = self._large[env]
                 large.picture, large.jpeg = picture, None
-                large.next_at = time.monotonic() + max(1.0 / LARGE_FPS, picture.seconds / self._spare)
+                wait = min(LARGE_WAIT_SECONDS, picture.seconds / self._spare)
+                large.next_at = time.monotonic() + max(1.0 / LARGE_FPS, wait)
 
     def _wants_large(self, env: int) -> bool:
         return env in self._large and time.monotonic() <= self._large[env].until

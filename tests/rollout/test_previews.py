@@ -144,6 +144,12 @@ def test_large_pictures_take_no_more_time_than_there_is_to_spare(monkeypatch: py
     assert preview.due_pictures() == [], "four a second at most"
     now[0] += 0.02
     assert preview.due_pictures() == [0]
+    preview.take_picture(0, Picture(None, "", seconds=30.0))
+    preview.moved([0], [])
+    now[0] += 4.9
+    assert preview.due_pictures() == []
+    now[0] += 0.2
+    assert preview.due_pictures() == [0], "one that took long does not end the pictures"
 
 
 def test_a_killed_environment_says_so_until_it_is_back(tmp_path: Path) -> None:
