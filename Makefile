@@ -1,6 +1,7 @@
 # make demo   train an agent that chops trees, on the terminal    make test       everything that must hold, under 20 minutes
 # make lab    the same in a notebook                              make test-full  all the rest
 # make venv   install only                                        make clean      remove what make made (not runs/)
+# make bench-learning   the learning benchmarks that are not done yet: hours, and may be stopped at any time
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +9,7 @@ STAMP := .venv/.installed
 DEMO := $(BIN)/python -m minestudio_nb.run chop_tree --name demo --replace --report
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: venv demo lab test test-full lint docs clean
+.PHONY: venv demo lab test test-full lint docs bench-learning clean
 .DEFAULT_GOAL := demo
 
 venv: $(STAMP)
@@ -46,6 +47,14 @@ test-full: test
 # The reference pages that follow from the code.
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py
+
+.venv/.bench-installed: $(STAMP)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints-cpu.txt -e '.[bench]'
+	@touch $@
+
+bench-learning: .venv/.bench-installed
+	$(BIN)/python -m benchmarks.learning
+	$(BIN)/python -m benchmarks.learning --publish
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

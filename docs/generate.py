@@ -2,7 +2,8 @@
 
 ``metrics.md`` comes from the catalogue of metrics, ``settings.md`` from the configuration's schema, ``biomes.md`` from
 VoxelSim's biomes, ``physics.md`` from measurements of it, and the tables of ``tasks.md`` from ``tasks.jsonl``, which
-``benchmarks/tasks.py`` writes, and of ``ppo.md`` from the results of ``benchmarks/staleness.py``. A test compares.
+``benchmarks/tasks.py`` writes, and of ``ppo.md`` from the results of ``benchmarks/staleness.py``. ``learning.md`` comes
+from the results of ``benchmarks/learning``. A test compares.
 """
 
 from __future__ import annotations
@@ -199,6 +200,16 @@ def physics_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def learning_page() -> str:
+    """``docs/learning.md``."""
+    sys.path.insert(0, str(ROOT))
+    try:
+        from benchmarks.learning.page import page
+    finally:
+        sys.path.pop(0)
+    return page()
+
+
 PAGES = {
     "metrics.md": metrics_page,
     "settings.md": settings_page,
@@ -206,6 +217,7 @@ PAGES = {
     "physics.md": physics_page,
     "tasks.md": tasks_page,
     "ppo.md": ppo_page,
+    "learning.md": learning_page,
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -93,6 +93,10 @@ class Experiment:
     """What came out; where we fall short, why."""
     published: tuple[Published, ...] = ()
     overrides: tuple[str, ...] = ()
+    measure: str = "return"
+    """What a curve shows, in words."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Columns of its own in the table: titles by member of the line, a number; ``random_<member>`` is chance's."""
     solved: float | None = None
     """A return at which the task counts as solved, drawn as a line."""
     episodes: int = 20
@@ -103,6 +107,11 @@ class Experiment:
     """Keep the last checkpoint, for other experiments: see :func:`benchmarks.learning.runner.weights_folder`."""
     extras: Callable[[OnlineSession], Mapping[str, Any]] | None = None
     """Further members of the line, asked for when training is over and the session still lives."""
+
+    @property
+    def picture(self) -> Path:
+        """Its curves."""
+        return ROOT / "docs" / "images" / f"learning_{self.name}.png"
 
     def arm(self, name: str) -> Arm:
         """The arm of that name."""
