@@ -100,6 +100,8 @@ def _overview(shown: Sequence[Experiment], done: dict[str, list[Result]]) -> str
 def _section(experiment: Experiment, lines: Sequence[Result]) -> str:
     picture = experiment.picture.relative_to(ROOT / "docs").as_posix()
     parts = [f"## {experiment.title}", experiment.about, f"![Return over steps]({picture})", _table(experiment, lines)]
+    if experiment.details is not None:
+        parts.append(experiment.details(lines))
     for published in experiment.published:
         parts.append(f"Published: **{published.value}**, [{published.what}]({published.link}).")
     if experiment.finding:

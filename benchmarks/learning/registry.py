@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["OURS", "ROOT", "Arm", "Experiment", "Job", "Published", "Result", "experiments", "find"]
 
 ROOT = Path(__file__).resolve().parents[2]
-FAMILIES = ("classic",)
+FAMILIES = ("classic", "grids", "voxel", "crafter_world")
 """Modules of this package that have ``EXPERIMENTS``, in the order of the page."""
 
 Result = dict[str, Any]
@@ -97,6 +97,8 @@ class Experiment:
     """What a curve shows, in words."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Columns of its own in the table: titles by member of the line, a number; ``random_<member>`` is chance's."""
+    details: Callable[[Sequence[Result]], str] | None = None
+    """Markdown made from the lines, below the table."""
     solved: float | None = None
     """A return at which the task counts as solved, drawn as a line."""
     episodes: int = 20

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import resource
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +79,11 @@ def thinned(steps: Sequence[int], returns: Sequence[float]) -> list[list[float]]
     return [[steps[index] for index in kept], [round(returns[index], 3) for index in kept]]
 
 
-def train(job: Job, folder: Path) -> Result:
-    """One run, as a line of the results; ``folder`` is empty and is thrown away afterwards."""
+def train(job: Job, folder: Path, policy_generator: Callable[..., Any] | None = None) -> Result:
+    """One run, as a line of the results; ``folder`` is empty and is thrown away afterwards.
+
+    ``policy_generator`` builds the policy in the configuration's place, for example from weights.
+    """
     from minestudio_nb import OnlineSession
     from minestudio_nb.environments.build import prepare_simulator
 
@@ -88,7 +92,10 @@ def train(job: Job, folder: Path) -> Result:
     settings = settings_of(load(job).config)
     clock = CpuClock()
     with OnlineSession("run", runtime="inline", run_root=folder) as session:
-        session.load_config(ROOT / experiment.config, [*job.overrides, *NO_FILES])
+        source: dict[str, Any] = {"base": str(ROOT / experiment.config)}
+        if policy_generator is not None:
+            source["policy_generator"] = policy_generator
+        session.load_config(source, [*job.overrides, *NO_FILES])
         session.start_rollout()
         session.start_trainer()
         status = session.wait(timeout=LONGEST_S)
@@ -124,6 +131,8 @@ def _training_curve(metrics: Path) -> tuple[list[int], list[float]]:
 def _keep_newest_checkpoint(checkpoints: Path, target: Path) -> None:
     newest = max((path for path in checkpoints.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime_ns)
     target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=target.parent))
+    shutil.copytree(newest, fresh, dirs_exist_ok=True)
     if target.exists():
         shutil.rmtree(target)
-    shutil.copytree(newest, target)
+    fresh.rename(target)  # whole or not at all

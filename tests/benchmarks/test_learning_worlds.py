@@ -1,0 +1,109 @@
+"""The environments of the learning benchmarks: what they show, that seeds decide everything, and Crafter's score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from benchmarks.learning.crafter_world import PREFIX, CrafterEnv, crafter_score, success_rates
+from benchmarks.learning.grids import CellKinds, doorkey_pixels, memory_kinds
+
+
+class Cells(gymnasium.Env[Any, Any]):
+    """Shows two cells, a wall (2) and a key (5), with colours and states that mean nothing here."""
+
+    observation_space = gymnasium.spaces.Box(0, 255, (1, 2, 3), np.uint8)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        return np.array([[[2, 5, 0], [5, 1, 2]]], np.uint8), {}
+
+
+def needs(package: str) -> Any:
+    return pytest.importorskip(package, reason=f"{package} is not installed: pip install -e '.[bench]'")
+
+
+def played(make: Callable[[], Any], seed: int, steps: int) -> list[Any]:
+    """Observations, rewards and ends of an episode after ``reset(seed=seed)``, always with the same actions."""
+    env, random = make(), np.random.default_rng(0)
+    seen: list[Any] = [env.reset(seed=seed)[0]]
+    for _ in range(steps):
+        obs, reward, terminated, truncated, _ = env.step(int(random.integers(env.action_space.n)))
+        seen += [obs, reward, terminated, truncated]
+        if terminated or truncated:
+            seen.append(env.reset()[0])
+    return seen
+
+
+def same(one: list[Any], other: list[Any]) -> bool:
+    return len(one) == len(other) and all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_cells_become_kinds_one_hot() -> None:
+    env = CellKinds(Cells())
+    obs, _ = env.reset()
+    wall, key = np.eye(11)[2], np.eye(11)[5]
+    np.testing.assert_array_equal(obs, np.concatenate([wall, key]))
+    assert env.observation_space.contains(obs)
+
+
+@pytest.mark.parametrize("make", [doorkey_pixels, memory_kinds, CrafterEnv])
+def test_what_an_environment_shows_is_in_its_space_and_seeds_decide_it(make: Callable[..., Any]) -> None:
+    needs("crafter" if make is CrafterEnv else "minigrid")
+    env = make()
+    obs, _ = env.reset(seed=1)
+    assert env.observation_space.contains(obs)
+    first = played(make, 1, 60)
+    assert same(first, played(make, 1, 60))
+    assert not same(first, played(make, 2, 60))
+
+
+def test_doorkey_is_seen_as_pixels_with_its_own_end_and_reward() -> None:
+    needs("minigrid")
+    env = doorkey_pixels()
+    assert env.observation_space == gymnasium.spaces.Box(0, 255, (56, 56, 3), np.uint8)
+    env.reset(seed=0)
+    ends = [env.step(0)[1:4] for _ in range(250)]  # turning on the spot
+    assert ends[-2:] == [(0, False, False), (0, False, True)]
+
+
+def test_memory_shows_kinds_and_lasts_245_steps() -> None:
+    needs("minigrid")
+    env = memory_kinds()
+    obs, _ = env.reset(seed=0)
+    assert obs.shape == (7 * 7 * 11,) and obs.dtype == np.float32 and obs.sum() == 49
+    assert env.unwrapped.max_steps == 245  # type: ignore[attr-defined]
+
+
+def test_crafter_gives_equal_episodes_in_spite_of_its_sets() -> None:
+    """Long enough that creatures are taken away, which Crafter draws from a set of objects."""
+    needs("crafter")
+    assert same(played(CrafterEnv, 3, 250), played(CrafterEnv, 3, 250))
+
+
+def test_crafter_says_at_the_end_what_was_achieved_and_why_it_ended() -> None:
+    needs("crafter")
+    env = CrafterEnv()
+    env.reset(seed=0)
+    env._game._player.inventory["health"] = 0
+    _, _, terminated, truncated, info = env.step(0)
+    assert (terminated, truncated) == (True, False)
+    assert len(info["extras"]) == 22 and set(info["extras"].values()) == {0.0}
+    env.reset(seed=0)
+    env._game._player.achievements["collect_wood"] = 3
+    env._game._step = 9_999
+    _, reward, terminated, truncated, info = env.step(0)
+    assert (terminated, truncated, reward) == (False, True, 1.0)
+    assert info["extras"][PREFIX + "collect_wood"] == 1.0 and sum(info["extras"].values()) == 1.0
+
+
+def test_the_score_of_crafter_by_hand() -> None:
+    episodes = [{PREFIX + "a": 1.0, PREFIX + "b": 0.0, "other": 7.0}, {PREFIX + "a": 1.0, PREFIX + "b": 1.0}]
+    assert success_rates(episodes) == {"a": 100.0, "b": 50.0}
+    assert crafter_score([100.0, 0.0]) == pytest.approx(math.sqrt(101.0) - 1.0)  # exp((ln 101 + ln 1) / 2) - 1
+    assert crafter_score([3.0, 3.0]) == pytest.approx(3.0)
