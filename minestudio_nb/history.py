@@ -41,6 +41,9 @@ class History:
         run's ``directory``, as far as that can be seen from here."""
         if directory is not None and self._misses(snapshot):
             self._catch_up(snapshot, directory)
+        if snapshot.cursor.rewinds != self.cursor.rewinds:  # the runtime went back to a checkpoint, and sent all anew
+            del self.points[snapshot.cursor.points - len(snapshot.points) :]
+            del self.episodes[snapshot.cursor.episodes - len(snapshot.episodes) :]
         self.cursor = snapshot.cursor
         self.status = snapshot.status
         self.points.extend(snapshot.points)

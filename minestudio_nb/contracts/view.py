@@ -101,7 +101,8 @@ class SessionView(Protocol):
             show(view.head(), view.points(n), view.events(m), view.tiles())
         view.order("set", key="train_config.learning_rate", value=1e-4)     # in another thread
 
-    Points, events and episodes only ever grow; a display remembers how many it has shown.
+    Points, events and episodes only ever grow, and a display remembers how many it has shown; except that points of
+    iterations which a trainer repeats after a fault are taken back, and so are episodes when a run goes on from disk.
     """
 
     def refresh(self) -> None:

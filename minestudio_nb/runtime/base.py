@@ -49,11 +49,12 @@ class RuntimeSpec:
 
 @dataclass(frozen=True)
 class Cursor:
-    """How much a reader has seen: numbers of points, events and episodes."""
+    """How much a reader has seen: numbers of points, events and episodes, and how often some were taken back."""
 
     points: int = 0
     events: int = 0
     episodes: int = 0
+    rewinds: int = 0
 
 
 @dataclass(frozen=True)

@@ -227,6 +227,7 @@ class InlineRuntime:
             session=self.spec.session,
             device=choose_device(config.train_config.device, config.train_config.num_gpus_per_worker),
             extra_state=self._rollout_state,
+            on_resume=self._restore_rollout,
             return_window=lambda: full_return_window(config, self._hub),
             on_edit=self._edited,
             on_request=self._requested,
@@ -252,7 +253,7 @@ class InlineRuntime:
 
     def snapshot(self, cursor: Cursor) -> Snapshot:
         """See the protocol."""
-        news = self._hub.news(cursor.points, cursor.events, cursor.episodes)
+        news = self._hub.news(cursor.points, cursor.events, cursor.episodes, cursor.rewinds)
         edits = self._controls.edits()
         phase = self._phases.shown
         workers = len(self._store.workers)
@@ -269,7 +270,7 @@ class InlineRuntime:
             "stop_reason": self._stop_reason,
             "failure": self._phases.failure,
         }
-        seen = Cursor(news.points_seen, news.events_seen, news.episodes_seen)
+        seen = Cursor(news.points_seen, news.events_seen, news.episodes_seen, news.rewinds)
         return Snapshot(phase, seen, status, news.points, news.events, news.episodes, edits)
 
     def _processes(self, phase: Phase) -> list[dict[str, Any]]:
@@ -368,8 +369,6 @@ class InlineRuntime:
         torch.set_num_threads(self._config.train_config.num_threads)
         try:
             trainer.setup()
-            if trainer.resumed_extra_state:
-                self._restore_rollout(trainer.resumed_extra_state, trainer.progress.iteration)
             reason = trainer.train().reason
         except Exception as error:  # noqa: BLE001 - whatever a user's environment or policy raises must end the run with its cause
             self._fail(f"{type(error).__name__}: {error}", traceback.format_exc())
@@ -394,8 +393,8 @@ class InlineRuntime:
             state["workers"] = [worker.get_state() for worker in self._store.workers]
         return state
 
-    def _restore_rollout(self, state: Mapping[str, Any], iteration: int) -> None:
-        self._hub.set_state({**state["hub"], "iteration": iteration})
+    def _restore_rollout(self, iteration: int, state: Mapping[str, Any]) -> None:
+        self._hub.rewind(iteration, state.get("hub"))
         workers = state.get("workers", ())  # none from Ray's trainer, nor from a run that was cut short
         if len(workers) != len(self._store.workers):
             text = f"The checkpoint holds {len(workers)} rollout workers, now there are {len(self._store.workers)}"

@@ -130,10 +130,10 @@ class Supervisor:
     def snapshot(self, cursor: Cursor, holder: Holder) -> Snapshot:
         """News since ``cursor`` and what holds now. Asking also shows that somebody is there."""
         self._claimed_at = time.monotonic()
-        news = self._hub.news(cursor.points, cursor.events, cursor.episodes)
+        news = self._hub.news(cursor.points, cursor.events, cursor.episodes, cursor.rewinds)
         return Snapshot(
             phase=self._phases.shown,
-            cursor=Cursor(news.points_seen, news.events_seen, news.episodes_seen),
+            cursor=Cursor(news.points_seen, news.events_seen, news.episodes_seen, news.rewinds),
             status=self._status(),
             points=news.points,
             events=news.events,
@@ -238,15 +238,15 @@ class Supervisor:
         self._version = package.version
         call(self._buffer.published.remote(package.version, collect), what="the replay buffer")
 
-    @ray.method(concurrency_group="trainer")
+    @ray.method(concurrency_group="telemetry")
     def statistics(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the hub; see :meth:`Hub.get_state`."""
+        """What a checkpoint keeps of the hub, after all that its caller has sent; see :meth:`Hub.get_state`."""
         return self._hub.get_state()
 
     @ray.method(concurrency_group="trainer")
-    def restore_statistics(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a checkpoint's statistics, where this run has none of its own."""
-        self._hub.set_state(state)
+    def rewind(self, iteration: int, state: Mapping[str, Any] | None) -> None:
+        """Goes back to a checkpoint; see :meth:`Hub.rewind`."""
+        self._hub.rewind(iteration, state)
 
     @ray.method(concurrency_group="trainer")
     def trainer_process(self, pid: int) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,6 +38,12 @@ def train_loop(arguments: dict[str, Any]) -> None:
         call(supervisor.trainer_result.remote(reason, "", ""), what="the supervisor")
 
 
+def rewind(job: TrainJob, iteration: int, extra: Mapping[str, Any]) -> None:
+    """Has the hub go back to a checkpoint. What the environments did meanwhile counts if only the trainer died."""
+    state = None if job.again else extra.get("hub")
+    call(job.supervisor.rewind.remote(iteration, state), what="the supervisor")
+
+
 def _train(job: TrainJob) -> str | None:
     """Builds the trainer and runs it to its end; the reason on rank 0, None on the others."""
     from minestudio_nb.trainer import CheckpointStore, SingleProcess, TorchCollective, get_trainer_class
@@ -65,12 +73,12 @@ def _train(job: TrainJob) -> str | None:
         first_version=job.first_version,
         extra_state=lambda: {"hub": call(job.supervisor.statistics.remote(), what="the supervisor")},
         return_window=lambda: call(job.supervisor.return_window.remote(), what="the supervisor"),
+        on_resume=partial(rewind, job),
         on_edit=lambda key, value: call(job.supervisor.edited.remote(key, value), what="the supervisor"),
         on_request=lambda wish: call(job.supervisor.forward.remote(dict(wish)), what="the supervisor"),
     )
+    if job.again and job.resume is None and not train.resume and collective.rank == 0:
+        rewind(job, 0, {})
     trainer.setup()
-    if trainer.resumed_extra_state and collective.rank == 0:
-        statistics = {**trainer.resumed_extra_state["hub"], "iteration": trainer.progress.iteration}
-        call(job.supervisor.restore_statistics.remote(statistics), what="the supervisor")
     result = trainer.train()
     return result.reason if collective.rank == 0 else None

@@ -7,7 +7,6 @@ import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -17,6 +16,7 @@ from minestudio_nb.contracts.protocols import TelemetrySink
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.runs import RunDirectory
+from minestudio_nb.runs.checkpoints import LATEST, newest_first
 from minestudio_nb.runtime.base import RuntimeSpec
 from minestudio_nb.runtime.names import NAMESPACE, actor_name
 from minestudio_nb.runtime.preflight import trainer_resources
@@ -46,6 +46,8 @@ class TrainJob:
     buffer: Any
     supervisor: Any
     resume: str | None = None
+    again: bool = False
+    """Whether it replaces one that died, while the rollout goes on."""
     first_version: int = 0
     """Lowest policy version to publish: above what workers hold already, since versions only grow."""
 
@@ -111,13 +113,14 @@ class TrainerRun:
             cause = self._fit(env_spec, resume)
             if self._reason or self._failure or cause is None:
                 break
-            resume = self._newest_checkpoint()
-            deaths = deaths + 1 if resume == newest_at_death else 1
-            newest_at_death = resume
+            newest = self._newest_checkpoint()
+            resume = None if newest is None else LATEST
+            deaths = deaths + 1 if newest == newest_at_death else 1
+            newest_at_death = newest
             if deaths > MAX_RESTARTS:
                 self._failure = f"training processes died {deaths} times without a checkpoint in between: {cause}"
                 break
-            source = f"the checkpoint {Path(resume).name}" if resume else "the beginning, as there is no checkpoint yet"
+            source = f"the checkpoint {newest}" if newest else "where it began, as there is no checkpoint yet"
             text = f"A training process died ({cause}). Training goes on from {source}."
             self._telemetry.event(Event("trainer_restart", text, "warning", "trainer"))
         if self._failure:
@@ -127,14 +130,14 @@ class TrainerRun:
         self._on_end(self._reason or "ended", self._failure)
 
     def _newest_checkpoint(self) -> str | None:
-        folders = [path for path in self._run.checkpoints.glob("iteration_*") if path.is_dir()]
-        return str(max(folders, key=lambda path: path.stat().st_mtime)) if folders else None
+        return next((folder.name for folder in newest_first(self._run.checkpoints)), None)
 
     def _fit(self, env_spec: EnvSpec, resume: str | None) -> str | None:
         """One attempt; None when it ended by itself, else one line about the process that died."""
         os.environ.update(RAY_TRAIN_SETTINGS)
         first_version = self._newest_version() + 1 if self._attempts else 0
-        job = TrainJob(self._spec, env_spec, self._buffer, self._supervisor, resume, first_version)
+        again = self._attempts > 0
+        job = TrainJob(self._spec, env_spec, self._buffer, self._supervisor, resume, again, first_version)
         self._attempts += 1
         try:
             if self._spec.config.config.train_config.num_workers == 1:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+import mmap
+from collections.abc import Callable, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol
@@ -69,12 +70,16 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 class JsonLinesFile:
-    """Appends rows to one file. What a full disk refused is kept and written before the next rows."""
+    """Appends rows to one file. What a full disk refused is kept and written before the next rows.
+
+    A line is in the file whole or not at all, except where the process or the machine died while it was written.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: FileIO | None = None
-        self._pending = b""
+        self._pending = bytearray()
+        """Whole lines that are not in the file yet."""
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Writes ``rows`` without buffering. Raises OSError when not all could be written."""
@@ -83,8 +88,24 @@ class JsonLinesFile:
             return
         if self._file is None:
             self._file = self._open()
-        while self._pending:
-            self._pending = self._pending[self._file.write(self._pending) :]
+        begin, data, written = self._file.seek(0, 2), bytes(self._pending), 0
+        try:
+            while written < len(data):
+                written += self._file.write(data[written:])
+        finally:
+            whole = written if written == len(data) else data.rfind(b"\n", 0, written) + 1
+            if whole < written:
+                self._file.truncate(begin + whole)
+            del self._pending[:whole]
+
+    def cut(self, is_later: Callable[[Mapping[str, Any]], bool]) -> None:
+        """Removes rows from the end for as long as ``is_later`` says so of them, and torn lines between them."""
+        lines = bytes(self._pending).splitlines(keepends=True)
+        while lines and _is_cut(lines[-1], is_later):
+            lines.pop()
+        self._pending = bytearray(b"".join(lines))
+        if not lines:
+            _cut_file(self.path, is_later)
 
     def close(self) -> None:
         if self._file is not None:
@@ -92,10 +113,36 @@ class JsonLinesFile:
             self._file = None
 
     def _open(self) -> FileIO:
-        """Opens for appending; a torn last line is ended first, so that the next row has a line of its own."""
+        """Opens for appending. A torn last line, of which no reader can make anything, is removed first."""
         file = open(self.path, "a+b", buffering=0)  # noqa: SIM115  kept open until close()
         if file.seek(0, 2):
             file.seek(-1, 2)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
+            if file.read(1) != b"\n" and not _cut_file(self.path, lambda row: False):
+                file.write(b"\n")  # it is a whole row, of which only the end of the line is missing
         return file
+
+
+def _cut_file(path: Path, is_later: Callable[[Mapping[str, Any]], bool]) -> int:
+    """See :meth:`JsonLinesFile.cut`; how many lines were removed."""
+    if not path.exists() or path.stat().st_size == 0:
+        return 0
+    removed = 0
+    with path.open("r+b") as file:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            end = len(data)
+            while end > 0:
+                begin = data.rfind(b"\n", 0, end - 1) + 1
+                if not _is_cut(data[begin:end], is_later):
+                    break
+                end, removed = begin, removed + 1
+        if removed:
+            file.truncate(end)
+    return removed
+
+
+def _is_cut(line: bytes, is_later: Callable[[Mapping[str, Any]], bool]) -> bool:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return True
+    return not isinstance(row, dict) or is_later(row)

@@ -16,7 +16,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
@@ -57,6 +57,8 @@ class News:
     points_seen: int = 0
     events_seen: int = 0
     episodes_seen: int = 0
+    rewinds: int = 0
+    """How often what came after a checkpoint was taken back, see :meth:`Hub.rewind`."""
 
 
 class _Ring(Generic[T]):
@@ -77,6 +79,14 @@ class _Ring(Generic[T]):
 
     def last(self) -> T | None:
         return self._items[-1] if self._items else None
+
+    def cut(self, is_later: Callable[[T], bool]) -> int:
+        """Removes items from the end for as long as ``is_later``; how many."""
+        before = self.total
+        while self._items and is_later(self._items[-1]):
+            self._items.pop()
+            self.total -= 1
+        return before - self.total
 
 
 class Hub:
@@ -108,6 +118,7 @@ class Hub:
         self._open_episodes: list[EpisodeSummary] = []
         self._env_steps = 0
         self._begun_with = 0
+        self._rewinds = 0
         self._closed_at = math.nan
         self._warned: set[str] = set()
         self._resources = resources
@@ -191,9 +202,14 @@ class Hub:
 
     # For readers.
 
-    def news(self, points: int = 0, events: int = 0, episodes: int = 0) -> News:
-        """What came after the first ``points`` points, ``events`` events and ``episodes`` episodes of the session."""
+    def news(self, points: int = 0, events: int = 0, episodes: int = 0, rewinds: int | None = None) -> News:
+        """What came after the first ``points`` points, ``events`` events and ``episodes`` episodes of the session.
+
+        A reader that gives an older number of ``rewinds`` than there is now gets all points and episodes that are held.
+        """
         with self._lock:
+            if rewinds not in (None, self._rewinds):
+                points = episodes = 0
             return News(
                 self._points.since(points),
                 self._events.since(events),
@@ -201,6 +217,7 @@ class Hub:
                 self._points.total,
                 self._events.total,
                 self._episodes.total,
+                self._rewinds,
             )
 
     def return_window(self) -> float:
@@ -229,18 +246,34 @@ class Hub:
     def get_state(self) -> dict[str, Any]:
         """What a checkpoint keeps, for a run elsewhere that goes on from it: plain data."""
         with self._lock:
-            return {"env_steps": self.env_steps, "statistics": self._statistics.get_state()}
+            return {
+                "env_steps": self.env_steps,
+                "statistics": self._statistics.get_state(),
+                "episodes": self._episodes.total,
+            }
 
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Takes back what :meth:`get_state` gave. A hub that has a history of its own keeps that instead.
+    def rewind(self, iteration: int, state: Mapping[str, Any] | None = None) -> None:
+        """Training goes on after ``iteration``: points of later ones are taken back, since they will come again.
 
-        ``state["iteration"]`` may say how many iterations the other run had completed.
+        Args:
+            state: what :meth:`get_state` gave for the checkpoint, where the whole session goes on from there: steps,
+                episodes and statistics are then those of that moment. None where only the trainer was replaced: what
+                the environments did meanwhile stays counted.
         """
         with self._lock:
+            gone = self._points.cut(lambda point: point["iteration"] > iteration)
+            self._cut("metrics", lambda row: int(row.get("iteration") or 0) > iteration)
             if not self._points.total:
-                self._begun_with = int(state.get("iteration", 0))
+                self._begun_with = iteration
+            if state is not None:
+                self._open, self._open_episodes = {}, []
                 self._env_steps = int(state["env_steps"])
                 self._statistics.set_state(state["statistics"])
+                surplus = self._episodes.total - int(state.get("episodes", self._episodes.total))
+                if surplus > 0:
+                    gone += self._episodes.cut(_first(surplus))
+                    self._cut("episodes", _first(surplus))
+            self._rewinds += gone > 0
 
     def last_point(self) -> Point | None:
         """The newest point, or None before the first iteration closed."""
@@ -309,6 +342,15 @@ class Hub:
         else:
             self._warned.discard(f"file {name}")
 
+    def _cut(self, name: str, is_later: Callable[[Mapping[str, Any]], bool]) -> None:
+        file = self._files.get(name)
+        if file is None:
+            return
+        try:
+            file.cut(is_later)
+        except OSError as error:
+            self._warn_once(f"cut {name}", f"{file.path} keeps rows that are taken back: {error}.")
+
     def _warn_once(self, cause: str, message: str) -> None:
         if cause in self._warned:
             return
@@ -343,6 +385,12 @@ def _point(row: Mapping[str, Any]) -> Point:
         "values": values,
         "tasks": row.get("tasks") or {},
     }
+
+
+def _first(count: int) -> Callable[[Any], bool]:
+    """A condition that holds for the first ``count`` rows that it is asked about."""
+    left = iter(range(count))
+    return lambda row: next(left, None) is not None
 
 
 def _number(value: Any) -> float:

@@ -30,8 +30,15 @@ from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event, MetricBatch, Stat
 from minestudio_nb.errors import CheckpointError, ConfigError, StoreTimeoutError, TrainingError
 from minestudio_nb.policies import MinePolicy, load_state, to_package
-from minestudio_nb.trainer.checkpoints import Checkpoint, CheckpointStore, find_checkpoint
+from minestudio_nb.trainer.checkpoints import (
+    Checkpoint,
+    CheckpointStore,
+    find_checkpoints,
+    freeze_checkpoint,
+    read_newest,
+)
 from minestudio_nb.trainer.collective import Collective, SingleProcess
+from minestudio_nb.trainer.saving import CheckpointWriter
 
 __all__ = ["TrainResult", "TrainingLoop"]
 
@@ -106,10 +113,12 @@ class TrainingLoop(ABC):
         collective: how ranks agree.
         session: the session's name, part of every weights package.
         extra_state: called at each checkpoint; what it returns is saved with it and comes back as
-            ``resumed_extra_state`` after :meth:`setup`.
+            ``resumed_extra_state`` after :meth:`setup`, and goes to ``on_resume``.
         stop_check: called on rank 0 at each border, and before weights are published; a text ends training with that
             reason. It must answer alike until the next iteration.
         return_window: mean return over a full window of episodes or NaN, for ``target_return``.
+        on_resume: called on rank 0 by :meth:`setup`, before weights are published, with the iteration that was resumed
+            from and what ``extra_state`` gave for that checkpoint.
         on_edit: called on rank 0 with key and value of each edit that was applied, for settings that live elsewhere.
         on_request: called on rank 0 with each request that is not the trainer's own, such as one to record episodes.
         first_version: lowest policy version to publish; one that replaces a dead trainer stays above what workers hold.
@@ -133,6 +142,7 @@ class TrainingLoop(ABC):
         extra_state: Callable[[], Mapping[str, Any]] | None = None,
         stop_check: Callable[[], str | None] | None = None,
         return_window: Callable[[], float] | None = None,
+        on_resume: Callable[[int, Mapping[str, Any]], None] | None = None,
         on_edit: Callable[[str, Any], None] | None = None,
         on_request: Callable[[Mapping[str, Any]], None] | None = None,
         fragment_deadline: float = FRAGMENT_DEADLINE_S,
@@ -150,12 +160,12 @@ class TrainingLoop(ABC):
         self.metrics: MetricBatch = {}
         self.optimizer = self.make_optimizer()
         self._extra_state, self._stop_check, self._return_window = extra_state, stop_check, return_window
-        self._on_edit, self._on_request = on_edit, on_request
+        self._on_resume, self._on_edit, self._on_request = on_resume, on_edit, on_request
         self._fragment_deadline = fragment_deadline
         self._first_version = first_version
         self._revision = 0
         self._saved_at = -1
-        self._last_checkpoint: Path | None = None
+        self._writer = CheckpointWriter(checkpoints, self.event) if checkpoints is not None and self.is_main else None
 
     # For subclasses.
 
@@ -206,22 +216,43 @@ class TrainingLoop(ABC):
         self._agree_on_weights()
         self.prepare()
         resume = self.config.train_config.resume
+        if self.is_main and self.checkpoints is not None:
+            self.checkpoints.tidy()
+        self.collective.broadcast(None)  # nobody reads before that is done
         if resume:
-            folder = find_checkpoint(resume, self.checkpoints or CheckpointStore("."))
-            checkpoint = CheckpointStore(folder.parent).load(folder)
+            folder, checkpoint, problems = read_newest(
+                find_checkpoints(resume, self.checkpoints or CheckpointStore("."))
+            )
+            for problem in problems:
+                self.event("resume", f"{problem} The one before it is tried.", "warning")
+            own = self.checkpoints
+            if self.is_main and own is not None and own.directory == folder.parent and own.newest() != folder:
+                own.point_to(folder)  # where another process that replaces this one shall go on, too
             self._resume(checkpoint)
             self.resumed(checkpoint)
+            if self.is_main and self._on_resume:
+                self._on_resume(self.progress.iteration, checkpoint.extra)
             self.event("resume", f"Resumed from {folder.name} at iteration {self.progress.iteration}.")
         self.progress.version = max(self.progress.version, self._first_version)
         self._publish()
 
     def train(self) -> TrainResult:
         """Iterates until a rule, an order or an error ends it; a last checkpoint is written in the first two cases."""
+        try:
+            border = self._iterate_until_told()
+            if self.progress.iteration != self._saved_at or (self._writer is not None and self._writer.must_retry()):
+                self.save()
+        finally:
+            newest = self._written()
+        done = self.progress
+        return TrainResult(border.stop, done.iteration, done.version, done.env_steps, done.samples, newest)
+
+    def _iterate_until_told(self) -> _Border:
         while True:
             started = time.monotonic()
             border = self._next_border()
             if border.stop or border.metas is None:
-                break
+                return border
             self.add_metric("train/wait_seconds", self._waited)
             self.iterate(border.metas)
             self.progress.iteration += 1
@@ -230,19 +261,16 @@ class TrainingLoop(ABC):
             elapsed = time.monotonic() - started - self._paused
             self.progress.seconds += elapsed
             self._close_iteration(elapsed)
-        if self.progress.iteration != self._saved_at:
-            self.save()
-        done, path = self.progress, self._last_checkpoint
-        return TrainResult(border.stop, done.iteration, done.version, done.env_steps, done.samples, path)
 
-    def save(self, label: str = "") -> Path | None:
-        """Writes a checkpoint (rank 0) and returns its folder."""
+    def save(self, label: str = "") -> None:
+        """Takes a checkpoint (rank 0), which is written while training goes on; see :mod:`.saving`."""
         self._saved_at = self.progress.iteration
-        if not self.is_main or self.checkpoints is None:
-            return None
+        if self._writer is None:
+            return
         state = {
             "progress": {name: getattr(self.progress, name) for name in self.progress.__dataclass_fields__},
             "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
             "trainer": self.state(),
         }
         checkpoint = Checkpoint(
@@ -253,9 +281,14 @@ class TrainingLoop(ABC):
             reference=self.reference_weights(),
             extra=dict(self._extra_state()) if self._extra_state else {},
         )
-        path = self.checkpoints.save(checkpoint, label, self.config.train_config.keep_interval)
-        self._last_checkpoint = path
-        return path
+        self._writer.begin(freeze_checkpoint(checkpoint), label, self.config.train_config.keep_interval)
+
+    def _written(self) -> Path | None:
+        """Waits until what :meth:`save` took is on the disk; the newest checkpoint that is."""
+        if self._writer is None:
+            return None
+        self._writer.wait()
+        return self._writer.newest
 
     # Numbers and events.
 
@@ -329,8 +362,9 @@ class TrainingLoop(ABC):
         self._revision = max(self._revision, order.revision)
         for request in order.requests:
             if request.get("kind") == "checkpoint":
-                path = self.save(str(request.get("label") or "requested"))
-                self.event("checkpoint", f"Checkpoint {path.name if path else ''} written on request.")
+                self.save(str(request.get("label") or "requested"))
+                if self._writer is not None and (path := self._writer.wait()) is not None:
+                    self.event("checkpoint", f"Checkpoint {path.name} written on request.")
             elif self.is_main and self._on_request:
                 self._on_request(request)
 
@@ -376,9 +410,8 @@ class TrainingLoop(ABC):
             self.publisher.publish(package, collect=not self._rule_that_ends(self.config))
 
     def _close_iteration(self, elapsed: float) -> None:
+        """Ends with the checkpoint, so that what a checkpoint counts as done has its point in the curves, too."""
         train, iteration = self.config.train_config, self.progress.iteration
-        if iteration % train.save_interval == 0 or iteration % self._recovery_interval() == 0:
-            self.save()
         if self.is_main:
             if train.record_video_interval and iteration % train.record_video_interval == 0 and self._on_request:
                 self._on_request({"kind": "record", "episodes": EPISODES_PER_RECORD})
@@ -387,6 +420,9 @@ class TrainingLoop(ABC):
             self.add_metric("train/samples_total", self.progress.samples)
             self.telemetry.iteration(iteration, self.metrics)
         self.metrics = {}
+        due = iteration % train.save_interval == 0 or iteration % self._recovery_interval() == 0
+        if due or (self._writer is not None and self._writer.must_retry()):
+            self.save()
 
     def _recovery_interval(self) -> int:
         if self.config.recovery_interval is not None:
@@ -428,6 +464,9 @@ class TrainingLoop(ABC):
             else:  # whoever resumed gave another value, and that is newer
                 del self.progress.edits[key]
         torch.set_rng_state(checkpoint.state["torch_rng"])
+        cuda_rng = checkpoint.state.get("cuda_rng", [])
+        if self.device.type == "cuda" and len(cuda_rng) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(cuda_rng)
         self.resumed_extra_state = checkpoint.extra
 
     def seeded(self, stream: int = 0) -> torch.Generator:

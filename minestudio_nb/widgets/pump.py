@@ -156,6 +156,7 @@ class Pump:
         self._run_name: str | None = None
         """Of the run that views know."""
         self._scanned = 0
+        self._newest_time = math.nan
         """Points whose names are known."""
         self._told: dict[str, Any] = {}
         """What the last message said of things that are sent only when they change."""
@@ -276,7 +277,7 @@ class Pump:
         if data:
             self._data_at = now  # also where the session gives none
             self._view.refresh()
-        anew = (data and self._is_another_run()) or bool(greeting)
+        anew = (data and (self._is_another_run() or self._went_back())) or bool(greeting)
         self._held_back = behind >= self._settings.in_flight
         if anew or (data and self._new_names()):
             self._send_history()
@@ -296,6 +297,16 @@ class Pump:
         self._names, self._scanned, self.mosaic = {}, 0, Mosaic()
         return True
 
+    def _went_back(self) -> bool:
+        """Whether the trainer has gone back to a checkpoint, so that points that were shown are no more."""
+        if not self._scanned:
+            return False
+        newest = next(iter(self._view.points(self._scanned - 1)), None)
+        if newest is not None and newest["time"] == self._newest_time:
+            return False
+        self._scanned = 0
+        return True
+
     def _new_names(self) -> bool:
         """Whether points have columns that were not known before."""
         known = len(self._names)
@@ -303,6 +314,8 @@ class Pump:
         for point in points:
             self._names.update(dict.fromkeys(column_names(point)))
         self._scanned += len(points)
+        if points:
+            self._newest_time = points[-1]["time"]
         return len(self._names) > known
 
     def _send_history(self) -> None:

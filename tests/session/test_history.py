@@ -28,8 +28,8 @@ def grow(source: Hub, count: int, first: int = 1) -> None:
 
 
 def snapshot(source: Hub, cursor: Cursor) -> Snapshot:
-    news = source.news(cursor.points, cursor.events, cursor.episodes)
-    seen = Cursor(news.points_seen, news.events_seen, news.episodes_seen)
+    news = source.news(cursor.points, cursor.events, cursor.episodes, cursor.rewinds)
+    seen = Cursor(news.points_seen, news.events_seen, news.episodes_seen, news.rewinds)
     return Snapshot("training", seen, {}, news.points, news.events, news.episodes)
 
 
@@ -47,6 +47,24 @@ def test_what_the_runtime_no_longer_holds_comes_from_the_files(tmp_path: Path, s
     grow(source, 6, 16)
     late.absorb(snapshot(source, late.cursor), run.path)
     assert [point["iteration"] for point in late.points] == list(range(1, 22))
+    source.close()
+
+
+def test_what_a_fault_took_back_is_not_kept_twice(tmp_path: Path) -> None:
+    source, prompt, late = Hub(RunDirectory.create(tmp_path, "rewound")), History(), History()
+    grow(source, 4)
+    state = source.get_state()
+    grow(source, 3, 5)
+    for history in (prompt, late):
+        history.absorb(snapshot(source, history.cursor), tmp_path / "rewound")
+    source.rewind(4, state)
+    prompt.absorb(snapshot(source, prompt.cursor))
+    assert len(prompt.points) == len(prompt.episodes) == 4
+    grow(source, 5, 5)
+    for history in (prompt, late):
+        history.absorb(snapshot(source, history.cursor), tmp_path / "rewound")
+        assert [point["iteration"] for point in history.points] == list(range(1, 10))
+        assert [episode["episode_return"] for episode in history.episodes] == [float(k) for k in range(1, 10)]
     source.close()
 
 

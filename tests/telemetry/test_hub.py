@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import resource
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from minestudio_nb.contracts.telemetry import METRICS, Event, MetricBatch
 from minestudio_nb.errors import TelemetryError
 from minestudio_nb.runs import RunDirectory
 from minestudio_nb.telemetry import Hub, ProcessTrees, Recorder, ResourceMeter, read_history
+from minestudio_nb.telemetry.files import JsonLinesFile
 
 
 def batch(**values: float) -> MetricBatch:
@@ -143,19 +146,96 @@ def test_reload_restores_everything_and_goes_on(run: RunDirectory) -> None:
     assert [point["iteration"] for point in read_history(run.path).points] == [1, 2]
 
 
-def test_a_checkpoint_keeps_the_statistics_for_a_run_without_a_history(run: RunDirectory) -> None:
+def test_a_checkpoint_keeps_the_statistics_for_a_run_elsewhere() -> None:
     hub = Hub(window=3)
     hub.episodes([episode(float(k)) for k in range(5)])
     hub.iteration(1, batch(rollout__env_steps=40))
     state = json.loads(json.dumps(hub.get_state()))
     elsewhere = Hub(window=3)
-    elsewhere.set_state(state)
-    assert elsewhere.env_steps == 40 and elsewhere.return_window() == 3.0
+    elsewhere.rewind(1, state)
+    assert elsewhere.env_steps == 40 and elsewhere.return_window() == 3.0 and elsewhere.iterations_done == 1
     elsewhere.iteration(2, {})
     assert elsewhere.news().points[0]["tasks"] == hub.news().points[0]["tasks"]
-    hub.iteration(2, batch(rollout__env_steps=2))
-    hub.set_state(state)
-    assert hub.env_steps == 42, "its own history counts"
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("reloaded", [False, True])
+def test_what_came_after_a_checkpoint_is_taken_back_with_steps_and_episodes(run: RunDirectory, reloaded: bool) -> None:
+    hub = Hub(run)
+    for k in (1, 2):
+        hub.episodes([episode(float(k))])
+        hub.iteration(k, batch(rollout__env_steps=10))
+    state = hub.get_state()
+    seen = hub.news()
+    hub.episodes([episode(9.0), episode(9.0)])
+    hub.iteration(3, batch(rollout__env_steps=10))
+    hub.episodes([episode(9.0)])
+    hub.metrics(batch(rollout__env_steps=3))
+    if reloaded:
+        hub.close()
+        hub = Hub.reload(run)
+    hub.rewind(2, state)
+    assert hub.env_steps == 20 and hub.return_window() == 1.5 and hub.iterations_done == 2
+    hub.episodes([episode(3.0)])
+    hub.iteration(3, batch(rollout__env_steps=7))
+    hub.close()
+    assert [(row["iteration"], row["env_steps"]) for row in rows(run.metrics)] == [(1, 10), (2, 20), (3, 27)]
+    assert [row["episode_return"] for row in rows(run.episodes)] == [1.0, 2.0, 3.0]
+    assert hub.news().points[-1]["tasks"]["chop"]["episodes"] == 3
+    anew = hub.news(seen.points_seen, seen.events_seen, seen.episodes_seen, seen.rewinds)
+    assert [point["iteration"] for point in anew.points] == [1, 2, 3] and anew.rewinds == 1
+    later = hub.news(anew.points_seen, anew.events_seen, anew.episodes_seen, anew.rewinds)
+    assert not later.points and not later.episodes
+
+
+def test_a_trainer_that_was_replaced_takes_back_its_points_only(run: RunDirectory) -> None:
+    hub = Hub(run)
+    for k in (1, 2, 3):
+        hub.episodes([episode(float(k))])
+        hub.iteration(k, batch(rollout__env_steps=10))
+    hub.metrics(batch(rollout__env_steps=5))
+    hub.rewind(1)
+    hub.iteration(2, {})
+    hub.close()
+    assert [(row["iteration"], row["env_steps"]) for row in rows(run.metrics)] == [(1, 10), (2, 35)]
+    assert len(rows(run.episodes)) == 3
+
+
+@pytest.mark.parametrize("tail", [b'{"iteration": 3, "ti', b"\xff\xfe\n[1]\n", b'{"iteration": 3, "values": {}}'])
+def test_the_end_of_a_file_is_cut_whatever_a_killed_writer_left_there(tail: bytes, run: RunDirectory) -> None:
+    file = JsonLinesFile(run.metrics)
+    file.append([{"iteration": k} for k in range(4)])
+    file.close()
+    with run.metrics.open("ab") as torn:
+        torn.write(tail)
+    file.cut(lambda row: row["iteration"] > 1)
+    file.append([{"iteration": 2}])
+    file.close()
+    assert [row["iteration"] for row in rows(run.metrics)] == [0, 1, 2]
+
+
+def test_a_disk_without_room_never_holds_half_a_line_and_gets_all_when_there_is(run: RunDirectory) -> None:
+    """With a real limit of the system on the size of files."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    hub = Hub(run)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, limits[1]))
+        for k in range(40):
+            hub.iteration(k, batch(rollout__env_steps=10))
+            assert len(rows(run.metrics)) <= k + 1, "every line is whole"
+        kept = len(rows(run.metrics))
+        assert 0 < kept < 40 and run.metrics.stat().st_size <= 2_000
+        assert [event.severity for event in hub.news().events] == ["warning"]
+        hub.rewind(37)  # rows that are not in the file yet
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    hub.iteration(38, {})
+    hub.close()
+    assert [row["iteration"] for row in rows(run.metrics)] == list(range(39))
+    assert [row["kind"] for row in rows(run.events)] == ["telemetry"]
 
 
 def test_statistics_of_each_task_are_part_of_every_point(run: RunDirectory) -> None:

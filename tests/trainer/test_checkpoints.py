@@ -125,7 +125,7 @@ def test_damage_is_an_error_that_names_the_folder(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     folder = store.save(checkpoint(1))
     (folder / "state.safetensors").write_bytes(b"damaged")
-    with pytest.raises(CheckpointError, match="iteration_000001 is not a complete checkpoint"):
+    with pytest.raises(CheckpointError, match=r"iteration_000001 is damaged: state\.safetensors"):
         store.load()
     (folder / "state.json").write_text("[]")
     with pytest.raises(CheckpointError):

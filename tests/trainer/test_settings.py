@@ -281,9 +281,9 @@ def test_small_models_are_saved_after_each_iteration(tmp_path: Path) -> None:
     written = []
 
     class Counting(CheckpointStore):
-        def save(self, checkpoint: Any, label: str = "", keep_interval: int = 1) -> Path:
-            written.append(checkpoint.iteration)
-            return super().save(checkpoint, label, keep_interval)
+        def write(self, frozen: Any, label: str = "", keep_interval: int = 1) -> Path:
+            written.append(frozen.iteration)
+            return super().write(frozen, label, keep_interval)
 
     Bench(small_config(num_iterations=3, save_interval=100), checkpoints=Counting(tmp_path)).run()
     assert written == [1, 2, 3]

@@ -183,6 +183,18 @@ def test_another_run_of_the_session_replaces_what_was_shown(view: ScriptedView, 
     eventually(lambda: browser.rows().get(2.0, {}).get("ppo/grad_norm") == 8.0)
 
 
+def test_points_that_a_fault_took_back_are_replaced(view: ScriptedView, browser: Browser) -> None:
+    for iteration in (1, 2, 3, 4):
+        view.add_point(iteration, ppo__loss=1.0)
+    browser.say("hello")
+    eventually(lambda: len(browser.rows()) == 4)
+    again = [{**view.all_points[k], "time": 1.8e9 + k, "values": {"ppo/loss": 9.0}} for k in (2, 3)]
+    view.all_points = [*view.all_points[:2], *again]  # the trainer went on from the checkpoint of iteration 2
+    eventually(lambda: [row["ppo/loss"] for row in browser.rows().values()] == [1.0, 1.0, 9.0, 9.0])
+    view.add_point(5, ppo__loss=5.0)
+    eventually(lambda: browser.rows().get(5.0, {}).get("ppo/loss") == 5.0)
+
+
 def test_two_views_both_get_everything(view: ScriptedView, browser: Browser) -> None:
     view.add_point(1, ppo__loss=1.0)
     browser.say("hello")
