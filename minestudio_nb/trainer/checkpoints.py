@@ -237,7 +237,7 @@ def find_checkpoints(source: str, own: CheckpointStore) -> list[Path]:
     if _NAME.fullmatch(source):
         candidates.append(own.directory.parent.parent / source / "checkpoints")
     for candidate in candidates:
-        if (candidate / DOCUMENT).is_file() or iteration_of(candidate) >= 0 and candidate.is_dir():
+        if (candidate / DOCUMENT).is_file() or (iteration_of(candidate) >= 0 and candidate.is_dir()):
             return [candidate]
         folders = newest_first(candidate)
         if folders:

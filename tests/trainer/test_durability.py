@@ -1,4 +1,4 @@
-"""Checkpoints against what happens to machines: processes killed while they write, damaged files, disks without room."""
+"""Checkpoints against what happens to machines: writers that are killed, damaged files, disks without room."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_where_all_are_damaged_each_is_named(tmp_path: Path) -> None:
     store = saved_run(tmp_path, 2)
     for folder in store.folders():
         (folder / "weights.safetensors").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="(?s)iteration_000002 is damaged.*iteration_000001 is damaged"):
+    with pytest.raises(CheckpointError, match=r"(?s)iteration_000002 is damaged.*iteration_000001 is damaged"):
         resumed(store)
 
 
@@ -227,7 +227,7 @@ def test_a_real_disk_without_room(tmp_path: Path) -> None:
         store.save(checkpoint(1))
         filler = folder / "filler"
         filler.write_bytes(b"x" * 230_000)
-        with pytest.raises(CheckpointError, match="iteration_000002 could not be written.*No space left on device"):
+        with pytest.raises(CheckpointError, match=r"iteration_000002 could not be written.*No space left on device"):
             store.save(checkpoint(2))
         assert sorted(path.name for path in store.directory.iterdir()) == ["iteration_000001", "latest"]
         assert store.load().iteration == 1
