@@ -10,6 +10,7 @@ __all__ = [
     "DatabaseConfig",
     "EpisodeStatisticsConfig",
     "ReplayBufferConfig",
+    "RestartsConfig",
     "RolloutConfig",
     "TimeoutsConfig",
     "WorkerConfig",
@@ -17,12 +18,13 @@ __all__ = [
 
 WORKERS_ARE_BUILT_WITH_IT = "Rollout workers are built with it; start a new session to change it."
 BUFFER_IS_LAID_OUT_WITH_IT = "The buffer and the credits of the workers are laid out with it; start a new session."
+COUNTED_FROM_START = "Failures are counted against it from the start; start a new session to change it."
 NO_DISK_DATABASE = "Fragments live in shared memory (with Ray: its object store, which spills to disk by itself)."
 
 
 @dataclass(frozen=True, repr=False)
 class TimeoutsConfig(Section):
-    """Deadlines of one environment, per phase. An environment that misses one is ended and built anew.
+    """Deadlines of one environment, per phase, and of signs of life. What misses one is ended and started anew.
 
     With ``env_config.simulator: minecraft`` the defaults are 300, 180 and 60 s, see :data:`schema.MINECRAFT_TIMEOUTS`.
     """
@@ -36,6 +38,48 @@ class TimeoutsConfig(Section):
     )
     reset: float = setting(60.0, "Longest time of one reset.", unit="s", gt=0, why_not_live=WORKERS_ARE_BUILT_WITH_IT)
     step: float = setting(30.0, "Longest time of one step.", unit="s", gt=0, why_not_live=WORKERS_ARE_BUILT_WITH_IT)
+    heartbeat: float = setting(
+        60.0,
+        "With Ray: longest silence of a process of the session, after which it is killed and replaced.",
+        unit="s",
+        gt=0,
+        why_not_live="The watches over all processes are set up with it.",
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class RestartsConfig(Section):
+    """How often a part may fail before it is given up, and the session fails with the last cause.
+
+    One more failure than the number says is too many. Before that, a part that fails again within the window waits
+    longer each time.
+    """
+
+    window: float = setting(60.0, "Window of the limits per window.", unit="s", gt=0, why_not_live=COUNTED_FROM_START)
+    env_per_window: int = setting(
+        3, "Failures of one environment within the window.", ge=0, why_not_live=COUNTED_FROM_START
+    )
+    env_lifetime: int = setting(
+        100, "Failures of one environment while its rollout worker lives.", ge=0, why_not_live=COUNTED_FROM_START
+    )
+    process_per_window: int = setting(
+        3,
+        "With Ray: deaths of one rollout worker, or of the replay buffer, within the window.",
+        ge=0,
+        why_not_live=COUNTED_FROM_START,
+    )
+    process_lifetime: int = setting(
+        30,
+        "With Ray: deaths of one rollout worker, or of the replay buffer, in the session.",
+        ge=0,
+        why_not_live=COUNTED_FROM_START,
+    )
+    without_checkpoint: int = setting(
+        3,
+        "With Ray: deaths of training processes, or of the supervisor, without a new checkpoint in between.",
+        ge=0,
+        why_not_live=COUNTED_FROM_START,
+    )
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,6 +120,22 @@ class WorkerConfig(Section):
         None,
         "Age at which an environment is built anew between two episodes, against leaks. None: never.",
         unit="s",
+        gt=0,
+        why_not_live=WORKERS_ARE_BUILT_WITH_IT,
+    )
+    env_memory_mib: float | None = setting(
+        None,
+        "Memory of one environment's processes, with all that it started, at which it is built anew. Only for "
+        "environments in processes. None: no limit.",
+        unit="MiB",
+        gt=0,
+        why_not_live=WORKERS_ARE_BUILT_WITH_IT,
+    )
+    worker_memory_mib: float | None = setting(
+        None,
+        "With Ray: memory of a rollout worker's own process, without those of environments, at which it is replaced. "
+        "None: no limit.",
+        unit="MiB",
         gt=0,
         why_not_live=WORKERS_ARE_BUILT_WITH_IT,
     )

@@ -18,6 +18,7 @@ from minestudio_nb.config.rollout_section import (
     DatabaseConfig,
     EpisodeStatisticsConfig,
     ReplayBufferConfig,
+    RestartsConfig,
     RolloutConfig,
     TimeoutsConfig,
     WorkerConfig,
@@ -36,6 +37,7 @@ __all__ = [
     "OnlineConfig",
     "PolicyConfig",
     "ReplayBufferConfig",
+    "RestartsConfig",
     "RolloutConfig",
     "ScalingSection",
     "TimeoutsConfig",
@@ -94,6 +96,7 @@ class OnlineConfig(Section):
         why_not_live="Environments and policy are built from it.",
     )
     timeouts: TimeoutsConfig = section(TimeoutsConfig)
+    restarts: RestartsConfig = section(RestartsConfig)
     rollout_config: RolloutConfig = section(RolloutConfig)
     train_config: TrainConfig = section(TrainConfig)
     env_config: EnvConfig = section(EnvConfig)

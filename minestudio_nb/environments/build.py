@@ -25,13 +25,15 @@ HELD_OUT_KEY = 1
 TRAINING_KEY = 0
 
 
-def env_seed(seed: int, worker: int, index: int, held_out: bool = False, restart: int = 0) -> int:
+def env_seed(seed: int, worker: int, index: int, held_out: bool = False, restart: int = 0, life: int = 0) -> int:
     """The seed of environment ``index`` of a worker after ``restart`` restarts, below 2**31.
 
-    Held-out seeds are odd and those of training even, so that the two never meet.
+    ``life`` tells the workers apart that had the same index one after another. Held-out seeds are odd and those of
+    training even, so that the two never meet.
     """
     key = HELD_OUT_KEY if held_out else TRAINING_KEY
-    words = np.random.SeedSequence(seed, spawn_key=(key, worker, index, restart)).generate_state(1)
+    place = (key, worker, index, restart, *([life] * (life > 0)))
+    words = np.random.SeedSequence(seed, spawn_key=place).generate_state(1)
     return int(words[0] >> 2) * 2 + key
 
 
@@ -65,6 +67,8 @@ class EnvFactory:
     held_out: bool = False
     python: str | None = None
     """Interpreter for environments in processes of their own; None is this one."""
+    life: int = 0
+    """Of the worker: one that replaces another must not repeat its episodes."""
 
     def __call__(self, index: int) -> gymnasium.Env[Any, Any]:
         """Environment ``index``.
@@ -73,7 +77,7 @@ class EnvFactory:
             EnvStartError: what was built is no environment.
             ConfigError: the configuration does not say which environment.
         """
-        seed = self.seed_of(index)
+        seed = env_seed(self.seed, self.worker, index, self.held_out)
         if isinstance(self.source, GeneratorSpec):
             arguments = {"seed": seed, "index": index, "held_out": self.held_out}
             env = build_generator(self.source, from_config=_from_config, **arguments)
@@ -91,9 +95,9 @@ class EnvFactory:
     def seed_of(self, index: int, restart: int = 0) -> int:
         """The seed that environment ``index`` is first reset with after ``restart`` restarts.
 
-        It is always built with that of ``restart=0``: the same world, but not the same crash again.
+        It is always built with that of the first: the same world, but not the same crash again.
         """
-        return env_seed(self.seed, self.worker, index, self.held_out, restart)
+        return env_seed(self.seed, self.worker, index, self.held_out, restart, self.life)
 
     @property
     def kind(self) -> EnvKind:

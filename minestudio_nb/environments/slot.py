@@ -181,7 +181,6 @@ class EnvSlot:
         self._single: npt.NDArray[Any] | None = None
         self._observe_into: Any = None
         self._built_at = 0.0
-        self._checked = False
         self._action: Any = None
         """The last action of this episode, in the environment's form; the arrays may show the next one already."""
         self._mute: set[str] = set()
@@ -192,7 +191,6 @@ class EnvSlot:
         self._phase(START)
         self.env = self._factory(self.index)
         self._built_at = time.monotonic()
-        self._checked = False
         self._observe_into = getattr(self.env, "observe_into", None)
         inner = getattr(self.env, "unwrapped", self.env)
         if hasattr(inner, "on_wait"):
@@ -216,9 +214,6 @@ class EnvSlot:
         observation, _ = self.env.reset(seed=seed) if seed is not None else self.env.reset()
         self._seed = None
         self._action = None
-        if not self._checked:
-            self._check(observation)
-            self._checked = True
         self._write(observation, self._obs)
         if arrays.record[self.index] != RECORD.OFF:
             can_trace = hasattr(self.env, "start_trace")
@@ -237,8 +232,8 @@ class EnvSlot:
         assert self.spec is not None
         action = self.spec.action.decode(arrays.actions[index])
         observation, reward, terminated, truncated, info = self.env.step(action)
-        if not math.isfinite(reward):
-            raise EnvCrashError(f"The environment's reward must be a finite number; {reward!r} came from step().")
+        reward = _number(reward)
+        _require_flags(terminated, truncated)
         self._action = action
         truncated = bool(truncated) and not terminated  # where both hold there is nothing to bootstrap from
         arrays.rewards[index] = reward
@@ -335,23 +330,11 @@ class EnvSlot:
         if self._observe_into is not None:
             self._observe_into(out)
         elif self._single is not None:
-            out[SINGLE_KEY][...] = observation
+            _put(SINGLE_KEY, observation, out[SINGLE_KEY])
         else:
             assert self.spec is not None
             for key, value in flatten_observation(observation, self.spec.obs).items():
-                out[key][...] = value
-
-    def _check(self, observation: Any) -> None:
-        """The first observation must have the shapes that the space declares; numpy would silently broadcast others."""
-        if self._observe_into is not None:
-            return
-        assert self.spec is not None
-        for key, value in flatten_observation(observation, self.spec.obs).items():
-            if np.shape(value) != self._obs[key].shape:
-                raise EnvCrashError(
-                    f"The observation {key!r} has shape {np.shape(value)}, but the environment's observation space "
-                    f"says {self._obs[key].shape}. Correct the space or the observation."
-                )
+                _put(key, value, out[key])
 
     def _get_arrays(self) -> EnvArrays:
         if self._arrays is None:
@@ -366,6 +349,46 @@ class EnvSlot:
         if self._arrays is not None:
             self._arrays.phase_since[self.index] = time.monotonic()
             self._arrays.phase[self.index] = phase
+
+
+def _put(key: str, value: Any, out: npt.NDArray[Any]) -> None:
+    """Writes one part of an observation; EnvCrashError where it is not what the space declares, or not finite.
+
+    Looked at with each step: numpy would silently broadcast another shape, and garbage would reach the policy.
+    """
+    array = np.asarray(value)
+    if array.shape != out.shape:
+        raise EnvCrashError(
+            f"The observation {key!r} has shape {array.shape}, but the environment's observation space says "
+            f"{out.shape}. Correct the space or the observation."
+        )
+    if array.dtype != out.dtype and not np.can_cast(array.dtype, out.dtype, "same_kind"):
+        raise EnvCrashError(
+            f"The observation {key!r} has dtype {array.dtype}, which {out.dtype} of the environment's observation "
+            "space cannot hold. Correct the space or the observation."
+        )
+    out[...] = array
+    # The sum of squares is the cheapest way to see that nothing is wrong; it overflows for some good observations.
+    if out.dtype.kind == "f" and not math.isfinite(np.vdot(out, out)) and not np.isfinite(out).all():
+        raise EnvCrashError(f"The observation {key!r} holds NaN or infinity.")
+
+
+def _number(reward: Any) -> float:
+    """A reward as a number; EnvCrashError where it is none, or not finite."""
+    try:
+        number = float(reward)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise EnvCrashError(f"The environment's reward must be a finite number; {reward!r} came from step().")
+    return number
+
+
+def _require_flags(terminated: Any, truncated: Any) -> None:
+    """EnvCrashError unless both are booleans: of anything else it is unknown what it means."""
+    for name, flag in (("terminated", terminated), ("truncated", truncated)):
+        if not isinstance(flag, (bool, np.bool_)):
+            raise EnvCrashError(f"{name} must be True or False; {flag!r} came from step().")
 
 
 def _voluntary_switches() -> int:

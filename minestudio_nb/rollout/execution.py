@@ -46,9 +46,10 @@ def start_pool(
         data = _numbers(cost)
     pool: EnvPool
     if execution == "in_worker":
-        pool = InWorkerPool(factory, count, interval, limits, stop, slots)
+        pool = InWorkerPool(factory, count, interval, limits, stop, slots, deadlines)
     else:
-        pool = ProcessPool(factory, count, deadlines, interval, limits, logs=logs)
+        memory = None if settings.env_memory_mib is None else settings.env_memory_mib * 2**20
+        pool = ProcessPool(factory, count, deadlines, interval, limits, logs=logs, memory_limit=memory)
     try:
         pool.start(max(0.1, deadline - time.monotonic()))
     except BaseException:

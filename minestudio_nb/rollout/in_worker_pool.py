@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.environments.build import EnvFactory
-from minestudio_nb.environments.slot import EnvArrays, EnvSlot
+from minestudio_nb.environments.slot import RESET, START, STEP, EnvArrays, EnvSlot
 from minestudio_nb.errors import EnvStartError
-from minestudio_nb.rollout.pool import EnvFault, Outcome, PoolKind, RestartLimits, RestartRecord
+from minestudio_nb.rollout.pool import Deadlines, EnvFault, Outcome, PoolKind, RestartLimits, RestartRecord
 
 __all__ = ["InWorkerPool"]
 
@@ -25,6 +25,8 @@ _logger = logging.getLogger(__name__)
 
 class InWorkerPool:
     """An :class:`EnvPool` in this process. Exceptions are healed; a hang or a crash of the interpreter is not.
+
+    A hang is seen, by :meth:`overdue` from another thread: with Ray the worker is replaced then.
 
     ``slots`` may hold environments that were built before, to measure them. ``stop`` ends the wait for a restart early.
     """
@@ -39,6 +41,7 @@ class InWorkerPool:
         limits: RestartLimits | None = None,
         stop: threading.Event | None = None,
         slots: Sequence[EnvSlot] = (),
+        deadlines: Deadlines | None = None,
     ) -> None:
         self.spec: EnvSpec
         self.arrays: EnvArrays
@@ -49,6 +52,7 @@ class InWorkerPool:
         self._num_envs = num_envs
         self._restarts = [RestartRecord(index, limits or RestartLimits()) for index in range(num_envs)]
         self._stop = stop or threading.Event()
+        self._deadlines = deadlines or Deadlines()
         self._down: dict[int, float] = {}
         self._outcome = Outcome()
 
@@ -107,6 +111,24 @@ class InWorkerPool:
             if state is not None:
                 slot.set_state(state)
 
+    def hold(self, held: bool) -> None:
+        """See :class:`EnvPool`; nothing runs here while nobody steps it."""
+
+    def overdue(self) -> str:
+        """See :class:`EnvPool`."""
+        arrays = getattr(self, "arrays", None)  # None before the first environment is built
+        if arrays is None:
+            return ""
+        now = time.monotonic()
+        for index, phase in enumerate(arrays.phase.tolist()):
+            name = {STEP: "step", RESET: "reset", START: "start"}.get(phase)
+            if name is None or index in self._down:
+                continue
+            limit = getattr(self._deadlines, name)
+            if now - arrays.phase_since[index] > limit and arrays.phase[index] == phase:
+                return f"environment {index}'s {name} takes longer than {limit:g} s (timeouts.{name})"
+        return ""
+
     def close(self) -> None:
         """Closes all environments."""
         for slot in self._slots:
@@ -146,6 +168,8 @@ class InWorkerPool:
         self._outcome.faults.append(EnvFault(index, cause, detail, wait, self._restarts[index].count))
 
     def _restart(self, index: int) -> None:
+        self.arrays.phase_since[index] = time.monotonic()
+        self.arrays.phase[index] = START  # it has none to say so itself yet
         del self._down[index]
         slot = self._new_slot(index)
         self._slots[index] = slot

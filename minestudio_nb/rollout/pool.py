@@ -118,6 +118,12 @@ class EnvPool(Protocol):
     def set_states(self, states: Sequence[Any]) -> None:
         """Takes back the states that are not None, and the observations shown with them are the caller's business."""
 
+    def hold(self, held: bool) -> None:
+        """Suspends the deadlines of environments while ``held``: a pause counts for none of them. Idempotent."""
+
+    def overdue(self) -> str:
+        """What has taken too long and cannot be ended by the pool itself, in words; empty if nothing. Any thread."""
+
     def close(self) -> None:
         """Ends everything within a few seconds. Idempotent."""
 
@@ -126,11 +132,17 @@ class EnvPool(Protocol):
 class RestartLimits:
     """When restarting an environment is given up, and how long to wait before it."""
 
-    in_lifetime: int = 10
+    in_lifetime: int = 100
     in_window: int = 3
     window_seconds: float = 60.0
     first_wait: float = 0.5
     longest_wait: float = 30.0
+
+    @classmethod
+    def of(cls, config: OnlineConfig) -> RestartLimits:
+        """Those of ``restarts``."""
+        limits = config.restarts
+        return cls(limits.env_lifetime, limits.env_per_window, limits.window)
 
 
 class RestartRecord:
@@ -159,7 +171,7 @@ class RestartRecord:
             within = f"{len(self._recent)} times within {limits.window_seconds:.0f} s, {self.count} times altogether"
             raise CrashLoopError(
                 f"Environment {self._index} failed {within}, and was given up "
-                f"(limits: {limits.in_window} and {limits.in_lifetime}). The last cause: {cause}"
+                f"(limits: {limits.in_window} and {limits.in_lifetime}, see restarts). The last cause: {cause}"
             )
         if len(self._recent) == 1:
             return 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import selectors
@@ -15,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.environments.build import EnvFactory
@@ -31,6 +33,9 @@ CLOSE_SECONDS = 3.0
 """How long environments may take to close by themselves before they are killed."""
 MINECRAFT_CLOSE_SECONDS = 20.0
 """The same where a game engine has to end, and a film may have to be written."""
+
+MEMORY_SECONDS = 2.0
+"""How often the memory of environments is looked at, where it has a limit."""
 
 State = Literal["down", "starting", "stepping", "ready"]
 
@@ -56,8 +61,9 @@ class ProcessPool:
     Observations, rewards, flags and actions are in one anonymous shared memory that vanishes with the last process that
     has it, however that ends. A step costs one small message each way; waiting is one epoll with the next deadline.
 
-    What Minecraft, and whatever runs in another interpreter, prints goes to files in the folder ``logs`` (None: one for
-    temporary files), one for each environment; errors quote the last lines.
+    What environments print goes to files in the folder ``logs``, one for each environment; errors quote the last
+    lines. Without that folder it goes where this process prints, except for Minecraft and for another interpreter.
+    ``memory_limit`` in bytes is for all processes of one environment together.
     """
 
     kind: PoolKind = "processes"
@@ -71,16 +77,24 @@ class ProcessPool:
         limits: RestartLimits | None = None,
         measure: bool = False,
         logs: Path | None = None,
+        memory_limit: float | None = None,
     ) -> None:
         self.spec: EnvSpec
         self.arrays: EnvArrays
         self._factory = factory
+        self._memory_limit = memory_limit
+        self._memory_due = 0.0
+        self._held_at: float | None = None
+        """Since when deadlines are suspended; None: they hold."""
+        self._held_until = 0.0
+        """When they were last suspended; what began before may take its whole time from there."""
         self._deadlines = deadlines or Deadlines()
         self._restart_interval = restart_interval
         self._measure = measure
         self._is_minecraft = factory.kind == "minecraft"
-        keeps_log = self._is_minecraft or factory.python is not None
-        self._logs = (logs or machine_folder("logs")) if keeps_log else None
+        if logs is None and (self._is_minecraft or factory.python is not None):
+            logs = machine_folder("logs")
+        self._logs = logs
         limits = limits or RestartLimits()
         self._members = [_Member(index, RestartRecord(index, limits)) for index in range(num_envs)]
         self._payload = factory.dumps()
@@ -212,6 +226,20 @@ class ProcessPool:
         """See :class:`EnvPool`."""
         self._ask([None if state is None else ("set_state", state) for state in states])
 
+    def hold(self, held: bool) -> None:
+        """See :class:`EnvPool`. Answers that come meanwhile come in time, and deaths are seen."""
+        now = time.monotonic()
+        if held:
+            self._held_at = self._held_at or now
+        elif self._held_at is not None:
+            for member in self._members:
+                member.deadline += now - self._held_at
+            self._held_at, self._held_until = None, now
+
+    def overdue(self) -> str:
+        """See :class:`EnvPool`; what is late here is killed by the pool."""
+        return ""
+
     def close(self) -> None:
         """Asks all environments to close, and kills those that have not after a few seconds."""
         if self._closed:
@@ -238,6 +266,8 @@ class ProcessPool:
         for key, _ in self._selector.select(timeout):
             self._read(key.data, key.fileobj)
         self._enforce_deadlines()
+        if self._memory_limit is not None and time.monotonic() >= self._memory_due:
+            self._enforce_memory(self._memory_limit)
 
     def _read(self, member: _Member, source: Any) -> None:
         """Takes one message, or notices a death; ``source`` is the socket or the descriptor that tells of the death."""
@@ -309,13 +339,23 @@ class ProcessPool:
             if member.state == "down":
                 self._spawn(member)
                 continue
+            if self._held_at is not None:
+                continue
             phase, begun = self._phase_of(member, now)
             limit = getattr(self._deadlines, phase)
-            if begun is not None and now < begun + limit:
+            if begun is not None and now < (begun := max(begun, self._held_until)) + limit:
                 member.deadline = begun + limit
                 continue
             pid = member.process.pid if member.process else 0
             self._fail(member, f"its {phase} took longer than {limit:g} s (timeouts.{phase}); process {pid} was killed")
+
+    def _enforce_memory(self, limit: float) -> None:
+        self._memory_due = time.monotonic() + MEMORY_SECONDS
+        for member in self._members:
+            held = 0 if member.process is None else _tree_bytes(member.process.pid)
+            if held > limit:
+                text = f"its processes held {held / 2**20:.0f} MiB of memory, more than {limit / 2**20:.0f}"
+                self._fail(member, f"{text} (worker_config.env_memory_mib), and were killed")
 
     def _phase_of(self, member: _Member, now: float) -> tuple[str, float | None]:
         """Whose deadline counts for a member that has missed one, and since when, where that was not known before.
@@ -405,3 +445,14 @@ class ProcessPool:
         if kind != "state":
             raise EnvCrashError(f"Environment {member.index} did not give its state: {arguments}")
         return arguments[0]
+
+
+def _tree_bytes(pid: int) -> int:
+    """Resident memory of a process and all its descendants."""
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                total += one.memory_info().rss
+    return total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -58,7 +59,8 @@ class RolloutWorker:
     worker.run()                      # until the sink says stop, or stop() is called
     worker.close()
 
-    ``logs`` is the folder for what the environments' processes print, see :class:`ProcessPool`.
+    ``logs`` is the folder for what the environments' processes print, see :class:`ProcessPool`. ``life`` is above 0 for
+    one that replaces another of this index: its episodes and choices are others.
     ``weights`` is looked at between two batches only, so each step carries the version, log-probability and value of
     the weights that produced it.
     """
@@ -76,6 +78,7 @@ class RolloutWorker:
         deliver_episode: Deliver | None = None,
         limits: RestartLimits | None = None,
         logs: Path | None = None,
+        life: int = 0,
     ) -> None:
         settings = config.rollout_config.worker_config
         self.index = index
@@ -83,18 +86,21 @@ class RolloutWorker:
         self._config = config
         self._settings = settings
         seed = settings.seed if seed is None else seed
-        self._factory = EnvFactory(env_source, seed, index, python=config.env_config.python)
+        self._factory = EnvFactory(env_source, seed, index, python=config.env_config.python, life=life)
         self._policy_factory = policy_factory
         self._sink = sink
         self._weights = weights
         self._telemetry = telemetry
         self._deliver = deliver_episode
-        self._limits = limits or RestartLimits()
+        self._limits = limits or RestartLimits.of(config)
         self._logs = logs
         self._stop = threading.Event()
         self._go = threading.Event()
         self._go.set()
         self._seed = seed
+        self._life = life
+        self._turned_at = math.inf
+        """When the loop last began something that must end soon; infinite while it only waits."""
         self._pool: EnvPool | None = None
         self._sums: dict[str, float] = {}
         """Metrics since the last report; all of them are sums."""
@@ -135,7 +141,7 @@ class RolloutWorker:
         self._device = choose_device(self._settings.device, self._config.rollout_config.num_gpus_per_worker)
         self._generator = torch.Generator(self._device)
         # Any fixed function of (seed, worker) will do; this one meets no environment's seed and no other worker's.
-        self._generator.manual_seed(env_seed(self._seed, self.index, count))
+        self._generator.manual_seed(env_seed(self._seed, self.index, count, life=self._life))
         self._policy = self._policy_factory(self.spec).to(self._device).eval()
         self._policy.requires_grad_(False)
         self._policy.prepare_for_acting(self._settings.inference_dtype)  # type: ignore[arg-type]
@@ -161,13 +167,15 @@ class RolloutWorker:
         try:
             while not self._stop.is_set():
                 if not self._go.is_set():
-                    self._go.wait(LOOK_SECONDS)
+                    self._turned_at = math.inf
                     self.idle()
+                    self._go.wait(LOOK_SECONDS)
                     continue
                 if not self._has_work() and not self._acquire(wait=True):
                     break
                 self._turn(refill=True)
         finally:
+            self._turned_at = math.inf
             self._stop.clear()  # each stop() ends one run()
             self._report()
 
@@ -190,7 +198,7 @@ class RolloutWorker:
         self._go.set()
 
     def pause(self) -> None:
-        """Lets no environment step from the next batch on. Answers that come meanwhile count as come in time."""
+        """Lets no environment step from the next batch on. Their deadlines are suspended: a pause is nobody's fault."""
         self._go.clear()
 
     def resume(self) -> None:
@@ -203,7 +211,21 @@ class RolloutWorker:
         For the thread that runs this worker, and whoever makes that thread wait, a few times a second.
         """
         if self._pool is not None:
+            self._pool.hold(not self._go.is_set())
             self._absorb(self._pool.collect(self._limit, 0.0))
+
+    def overdue(self) -> str:
+        """What keeps this worker's loop from going on for too long, in words; empty while all is well. Any thread.
+
+        A policy that hangs shows after ``timeouts.step`` and ``timeouts.heartbeat`` together.
+        """
+        pool = self._pool
+        stuck = "" if pool is None else pool.overdue()
+        if stuck:
+            return stuck
+        limit = self._config.timeouts.step + self._config.timeouts.heartbeat
+        late = time.monotonic() - self._turned_at
+        return f"its loop has not moved for {late:.0f} s, with no environment at fault" if late > limit else ""
 
     def close(self) -> None:
         """Gives unused credit back and ends all environments. Idempotent; not while ``run`` runs."""
@@ -271,10 +293,12 @@ class RolloutWorker:
         return self._credits > 0 or bool(self._has_credit.any())
 
     def _acquire(self, wait: bool) -> bool:
+        self._turned_at = math.inf
         if wait:
             self._report()  # the wait may take as long as the training of an iteration, whose numbers these are
         began = time.perf_counter()
         granted = self._sink.acquire(int((~self._has_credit).sum()), wait)
+        self._turned_at = time.monotonic()
         self._add("rollout/blocked_seconds", time.perf_counter() - began)
         self._credits += granted
         return granted > 0
@@ -282,6 +306,8 @@ class RolloutWorker:
     def _turn(self, refill: bool) -> None:
         """Acts once in environments that are ready, and takes in what came back since."""
         pool = self._require_pool()
+        self._turned_at = time.monotonic()
+        pool.hold(False)
         chosen = self._choose(refill)
         began = time.perf_counter()
         if chosen.size:

@@ -9,7 +9,7 @@
     episodes.jsonl   one line per finished episode   } reloads
     checkpoints/     weights and trainer state
     episodes/        recorded episodes and videos
-    logs/            what environments in another interpreter, and game engines, printed
+    logs/            what environments in processes, and game engines, printed
     run.json         what the run is, where it began and how it ended, see :mod:`.record`
     session.json     who runs it now, where, and in which phase, see :mod:`.presence`
     cluster.json     the Ray head that belongs to the session, while there is one

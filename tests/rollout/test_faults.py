@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,9 +35,10 @@ SHORT = {"reset": 1.0, "step": 1.0}
 def started(mode: str, plan: Any, directory: Path, credits: int = 30, **options: Any) -> Iterator[Any]:
     sink, telemetry = ListSink(credits), Telemetry()
     limits = options.pop("limits", QUICK)
-    config = rollout_config(mode, num_envs=3, length=6, timeouts=SHORT, **options)
+    logs = options.pop("logs", None)
+    config = rollout_config(mode, num_envs=3, length=6, timeouts=options.pop("timeouts", SHORT), **options)
     factory = FaultyFactory(str(directory), plan)
-    worker = RolloutWorker(0, config, factory, CheckingPolicy, sink, Slot(), telemetry, 5, limits=limits)
+    worker = RolloutWorker(0, config, factory, CheckingPolicy, sink, Slot(), telemetry, 5, limits=limits, logs=logs)
     try:
         worker.start(60.0)
         yield worker, sink, telemetry
@@ -56,6 +58,11 @@ CASES = [
     ("in_worker", {(1, 4): "raise"}, "RuntimeError: broken on purpose at (1, 4)"),
     ("in_worker", {(2, 0): "raise"}, "RuntimeError: broken on purpose at (2, 0)"),
     ("in_worker", {(1, 3): "nan"}, "must be a finite number; nan came"),
+    ("in_worker", {(1, 3): "text"}, "must be a finite number; 'much' came"),
+    ("in_worker", {(1, 3): "shape"}, "'count' has shape (1,), but the environment's observation space says (4,)"),
+    ("in_worker", {(1, 3): "dtype"}, "'image' has dtype float64, which uint8"),
+    ("in_worker", {(1, 3): "nan_obs"}, "'count' holds NaN or infinity"),
+    ("in_worker", {(1, 3): "flag"}, "terminated must be True or False; 0 came"),
     ("processes", {(1, 4): "raise"}, "RuntimeError: broken on purpose at (1, 4)"),
     ("processes", {(2, 0): "raise"}, "RuntimeError: broken on purpose at (2, 0)"),
     ("processes", {(1, 4): "exit"}, "exited with status 7"),
@@ -63,6 +70,7 @@ CASES = [
     ("processes", {(1, 4): "stop"}, "its step took longer than 1 s (timeouts.step)"),
     ("processes", {(2, 0): "stop"}, "its reset took longer than 1 s (timeouts.reset)"),
     ("processes", {(1, 3): "nan"}, "must be a finite number; nan came"),
+    ("processes", {(1, 3): "shape"}, "'count' has shape (1,), but the environment's observation space says (4,)"),
 ]
 
 
@@ -112,6 +120,107 @@ def test_an_environment_that_fails_again_and_again_ends_the_worker_with_its_caus
         with pytest.raises(CrashLoopError, match=r"Environment 0 failed 3 times within 60 s.*broken on purpose"):
             worker.run()
         assert telemetry.total("rollout/env_restarts") == 2
+
+
+def test_limits_are_settings_and_the_end_quotes_what_the_environment_printed(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"limits": None, "logs": tmp_path / "logs"}
+    restarts = {"env_per_window": 1, "env_lifetime": 5, "window": 3600.0}
+    with started("processes", {0: {(0, 2): "raise!"}}, tmp_path, restarts=restarts, **options) as (
+        worker,
+        _,
+        telemetry,
+    ):
+        with pytest.raises(CrashLoopError) as caught:
+            worker.run()
+        assert telemetry.total("rollout/env_restarts") == 1
+        (event,) = telemetry.events[1:]
+        assert "environment 0 is about to raise" in event.data["log"]
+    message = str(caught.value)
+    assert "Environment 0 failed 2 times within 3600 s, 2 times altogether" in message
+    assert "(limits: 1 and 5, see restarts)" in message
+    assert "worker0-env0.log:" in message and "  environment 0 is about to raise" in message
+
+
+def test_an_environment_whose_memory_grows_is_built_anew_and_its_child_ends(tmp_path: Path) -> None:
+    plan = {1: {(1, 4): "grow", (2, 0): "block"}}  # it must not outrun the next look at its memory
+    options: dict[str, Any] = {"env_memory_mib": 380, "timeouts": {"reset": 60.0, "step": 60.0}}
+    with started("processes", plan, tmp_path, **options) as (worker, sink, telemetry):
+        worker.run()
+    check_fragments(sink.fragments)
+    (event,) = [event for event in telemetry.events if event.kind == "env_restart"]
+    assert event.source == "worker 0 / env 1"
+    assert "MiB of memory, more than 380 (worker_config.env_memory_mib), and were killed" in event.message
+
+
+def test_the_others_do_not_wait_for_one_that_hangs(tmp_path: Path) -> None:
+    """It is given up long after they have delivered everything."""
+    with started("processes", {1: {(0, 1): "stop"}}, tmp_path, 200, timeouts={"step": 600.0}) as (worker, sink, told):
+        sink.on_put = lambda fragment: worker.stop() if len(sink.fragments) == 40 else None
+        worker.run()
+        assert {fragment.stream.env for fragment in sink.fragments} == {0, 2}
+        assert not [event for event in told.events if event.kind == "env_restart"]
+
+
+def test_a_pause_counts_for_no_deadline(tmp_path: Path) -> None:
+    plan = {1: {(1, 4): "block"}}
+    with started("processes", plan, tmp_path, timeouts={"step": 4.0}) as (worker, sink, telemetry):
+        runner = threading.Thread(target=worker.run)
+        runner.start()
+        try:
+            assert _wait_until((tmp_path / "blocked").exists, 60.0)
+            worker.pause()
+            time.sleep(6.0)  # longer than the step's deadline
+            held = len(sink.fragments)
+            (tmp_path / "go").touch()
+            worker.resume()
+        finally:
+            runner.join(60.0)
+        assert not runner.is_alive()
+        assert held < len(sink.fragments) == 30
+    check_fragments(sink.fragments)
+    assert not [event for event in telemetry.events if event.kind == "env_restart"]
+
+
+def test_a_hang_inside_the_worker_is_seen_from_outside(tmp_path: Path) -> None:
+    with started("in_worker", {1: {(1, 4): "block"}}, tmp_path) as (worker, sink, _):
+        assert worker.overdue() == ""
+        runner = threading.Thread(target=worker.run)
+        runner.start()
+        try:
+            assert _wait_until(worker.overdue, 60.0)
+            assert worker.overdue() == "environment 1's step takes longer than 1 s (timeouts.step)"
+            (tmp_path / "go").touch()
+        finally:
+            runner.join(60.0)
+        assert worker.overdue() == ""
+    assert len(sink.fragments) == 30
+
+
+@pytest.mark.parametrize("mode", ["in_worker", "processes"])
+def test_a_worker_that_replaces_another_repeats_none_of_its_episodes(mode: str) -> None:
+    seen = []
+    for life in (0, 0, 1, 2):
+        sink = ListSink(6)
+        worker = RolloutWorker(
+            0,
+            rollout_config(mode, num_envs=2, length=4),
+            CountingEnv,
+            CheckingPolicy,
+            sink,
+            Slot(),
+            Telemetry(),
+            5,
+            life=life,
+        )
+        try:
+            worker.start(60.0)
+            worker.run()
+        finally:
+            worker.close()
+        lives = {(f.stream.env, float(f.obs["count"][0, LIFE])) for f in sink.fragments}
+        seen.append(lives)
+    assert seen[0] == seen[1], "the same seed gives the same episodes"
+    assert len(seen[0] | seen[2] | seen[3]) == 6
 
 
 @pytest.mark.parametrize("mode", ["in_worker", "processes", "auto"])

@@ -97,6 +97,7 @@ def rollout_config(execution: str, num_envs: int = 4, length: int = 8, **worker:
     return OnlineConfig.from_dict(
         {
             "timeouts": {"start": 60.0, "reset": 3.0, "step": 3.0, **worker.pop("timeouts", {})},
+            "restarts": worker.pop("restarts", {}),
             "rollout_config": {
                 "fragment_length": length,
                 "worker_config": {"num_envs": num_envs, "execution": execution, **worker},
