@@ -21,10 +21,10 @@ __all__ = ["HELD_OUT_SEED", "CpuClock", "load", "settings_of", "thinned", "train
 HELD_OUT_SEED = 1_000_000
 """Of the first evaluation episode, in worlds that training never sees."""
 CURVE_POINTS = 100
-NO_FILES = tuple(
-    f"{key}=1000000" for key in ("recovery_interval", "train_config.save_interval", "train_config.keep_interval")
-)
-"""Checkpoints cost time that the learning does not need; the last one is written in any case."""
+RARELY = ("recovery_interval", "train_config.save_interval", "train_config.keep_interval")
+PLAIN = ("rollout_config.worker_config.execution=in_worker", *(f"{key}=1000000" for key in RARELY))
+"""Equal seeds give equal numbers where environments are stepped inside the worker. Checkpoints cost time that learning
+does not need; the last one is written in any case."""
 NOT_SETTINGS = ("train_config.seed", "rollout_config.worker_config.seed", "logger_config.name", "env_config.task")
 LONGEST_S = 6 * 3600.0
 
@@ -95,7 +95,7 @@ def train(job: Job, folder: Path, policy_generator: Callable[..., Any] | None = 
         source: dict[str, Any] = {"base": str(ROOT / experiment.config)}
         if policy_generator is not None:
             source["policy_generator"] = policy_generator
-        session.load_config(source, [*job.overrides, *NO_FILES])
+        session.load_config(source, [*job.overrides, *PLAIN])
         session.start_rollout()
         session.start_trainer()
         status = session.wait(timeout=LONGEST_S)
