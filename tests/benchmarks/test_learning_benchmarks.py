@@ -139,9 +139,11 @@ def test_velocities_are_hidden() -> None:
     masked = gymnasium.make("benchmarks.learning.classic:MaskedCartPole-v1")
     whole = gymnasium.make("CartPole-v1")
     seen, state = masked.reset(seed=3)[0], whole.reset(seed=3)[0]
-    assert masked.observation_space.contains(seen)
-    np.testing.assert_array_equal(seen, state[[0, 2]])
-    np.testing.assert_array_equal(masked.step(1)[0], whole.step(1)[0][[0, 2]])
+    assert masked.observation_space.contains(seen) and seen.dtype == np.float32
+    # An episode ends at 2.4 m and at 12 degrees.
+    units = np.array([2.4, np.pi * 12 / 180])
+    np.testing.assert_allclose(seen * units, state[[0, 2]], rtol=1e-6)
+    np.testing.assert_allclose(masked.step(1)[0] * units, whole.step(1)[0][[0, 2]], rtol=1e-6)
     assert masked.spec is not None and masked.spec.max_episode_steps == 500
 
 

@@ -33,6 +33,7 @@ def test_cartpole_learns_in_a_minute(tmp_path: Path) -> None:
     assert steps <= 20_000 + 256
 
 
+@pytest.mark.timeout(1500)
 def test_a_task_of_voxelsim_learns_from_pixels_in_half_a_minute(tmp_path: Path) -> None:
     """Seeds 0, 1 and 2 came to 15 blocks and more, in which nobody has dug before; a random policy mines one."""
     sizes = ["rollout_config.num_rollout_workers=1", "train_config.max_env_steps=12000", "schedule=alternate"]
