@@ -21,6 +21,7 @@ from types import FrameType
 
 from minestudio_nb.config import Resources, check, load_config, plan
 from minestudio_nb.errors import ConfigError, EnvError, MineStudioError, ResourceError, RunError
+from minestudio_nb.runtime import nodes_at
 from minestudio_nb.session import OnlineSession
 from minestudio_nb.widgets.terminal import TerminalDisplay
 
@@ -101,7 +102,14 @@ def _show_plan(options: argparse.Namespace, display: TerminalDisplay) -> int:
     loaded = load_config(options.config, options.overrides)
     elsewhere = options.address is not None
     resources = Resources.detect()
-    display.line(str(plan(loaded.config, resources, env=loaded.env, policy=loaded.policy, elsewhere=elsewhere)))
+    if elsewhere:
+        nodes = nodes_at(options.address)
+        shown = plan(loaded.config, resources, env=loaded.env, policy=loaded.policy, elsewhere=True, nodes=nodes)
+    else:
+        shown = plan(loaded.config, resources, env=loaded.env, policy=loaded.policy)
+    display.line(str(shown))
+    if shown.missing or (elsewhere and isinstance(nodes, str)):
+        return 2
     problems = [] if elsewhere else check(loaded.config, resources, own_env=loaded.env.kind != "env_config")
     for problem in problems:
         display.line(f"{problem.severity}: {problem}")

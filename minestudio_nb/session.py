@@ -33,7 +33,7 @@ from minestudio_nb.errors import ConfigError, RunError, SessionStateError, Train
 from minestudio_nb.history import History
 from minestudio_nb.results import Goal, SessionStatus, SessionTable, StopReport
 from minestudio_nb.runs import RunDirectory, reserve_name
-from minestudio_nb.runtime import attach_runtime, found_sessions, make_runtime
+from minestudio_nb.runtime import attach_runtime, found_sessions, make_runtime, nodes_at
 from minestudio_nb.runtime.base import EvaluationResult, RuntimeSpec
 from minestudio_nb.states import RUNNING, SILENT, State
 
@@ -91,7 +91,7 @@ class OnlineSession(DisplayedSession):
         policy: str | None = None,
         resume: str | Path | None = None,
     ) -> Plan:
-        """Loads and checks a configuration and shows what it would run where.
+        """Loads and checks a configuration and shows what it would run where; with an address, on which nodes.
 
         Args:
             source: a shipped or local configuration's name, a path to YAML or to a Python module, or a mapping.
@@ -114,7 +114,10 @@ class OnlineSession(DisplayedSession):
                 self._forget_run()
             self._loaded = loaded
             self._states.set("CONFIGURED")
-        return plan(loaded.config, resources, env=loaded.env, policy=loaded.policy, elsewhere=self._address is not None)
+        if self._address is None:
+            return plan(loaded.config, resources, env=loaded.env, policy=loaded.policy)
+        nodes = nodes_at(self._address)
+        return plan(loaded.config, resources, env=loaded.env, policy=loaded.policy, elsewhere=True, nodes=nodes)
 
     def start_rollout(self, timeout: float | None = None) -> SessionStatus:
         """Starts workers and environments; returns when every environment has shown its first frame.

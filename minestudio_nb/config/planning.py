@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minestudio_nb.config.checking import buffer_bytes, gigabytes, observation_bytes
+from minestudio_nb.config.placement import NodeView, Placement, asks, place
 from minestudio_nb.config.resources import Resources
 from minestudio_nb.config.schema import OnlineConfig
 from minestudio_nb.contracts.generators import GeneratorSpec
@@ -36,6 +38,8 @@ class Plan:
     optimizer_steps_per_iteration: int
     buffer_bytes: int | None
     schedule: str
+    missing: tuple[str, ...] = ()
+    """What the cluster that was asked lacks: while this is so, the session cannot start there."""
 
     def __str__(self) -> str:
         first = max(len(row.what) for row in self.rows)
@@ -69,24 +73,30 @@ def plan(
     env: GeneratorSpec | None = None,
     policy: GeneratorSpec | None = None,
     elsewhere: bool = False,
+    nodes: Sequence[NodeView] | str = "the cluster is asked when the session starts",
 ) -> Plan:
     """The plan of ``config`` on ``resources`` (this machine's if None).
 
-    ``elsewhere`` says that it will run in a cluster that is not known yet, whatever there is here.
+    ``elsewhere`` says that it will run in a cluster, whatever there is here; ``nodes`` are those of the cluster, or why
+    they are not known.
 
     ``obs_nbytes`` is the size of one observation in bytes; without it, it is taken from the settings where they tell.
     ``env`` and ``policy`` are the recipes of a :class:`~minestudio_nb.config.load.LoadedConfig`, named in the table.
     """
     resources = resources if resources is not None else Resources.detect()
     size = obs_nbytes if obs_nbytes is not None else observation_bytes(config)
+    placements = place(asks(config), nodes) if elsewhere and not isinstance(nodes, str) else []
     schedule = config.schedule if elsewhere else chosen_schedule(config, resources.cpus)
+    if elsewhere and not isinstance(nodes, str):
+        schedule = chosen_schedule(config, sum(node.resources.get("CPU", 0.0) for node in nodes))
     rollout, train = config.rollout_config, config.train_config
     gpus = rollout.num_rollout_workers * rollout.num_gpus_per_worker + train.num_workers * train.num_gpus_per_worker
     own_process = rollout.worker_config.execution == "processes"
     processes = rollout.num_rollout_workers + train.num_workers + (config.num_envs if own_process else 0)
     rows = (
         *_where_rows(config, env, policy),
-        PlanRow("GPUs", f"{gpus:g} needed", "the cluster is asked" if elsewhere else f"{resources.gpus:g} here"),
+        PlanRow("GPUs", f"{gpus:g} needed", _gpus_there(nodes) if elsewhere else f"{resources.gpus:g} here"),
+        *(_placement_row(placement) for placement in placements),
         *_iteration_rows(config, schedule),
         _buffer_row(config, size, guessed=obs_nbytes is None and env is not None and env.kind != "env_config"),
         _fault_row(config),
@@ -100,7 +110,25 @@ def plan(
         optimizer_steps_per_iteration=config.optimizer_steps_per_iteration,
         buffer_bytes=None if size is None else buffer_bytes(config, size),
         schedule=schedule,
+        missing=tuple(placement.missing for placement in placements if placement.missing),
     )
+
+
+def _gpus_there(nodes: Sequence[NodeView] | str) -> str:
+    if isinstance(nodes, str):
+        return nodes
+    there = sum(node.resources.get("GPU", 0.0) for node in nodes)
+    return f"{there:g} in the cluster, on {len(nodes)} node" + "s" * (len(nodes) != 1)
+
+
+def _placement_row(placement: Placement) -> PlanRow:
+    ask = placement.ask
+    where = ", ".join(f"{count} on {node}" for node, count in placement.placed.items()) or "nowhere"
+    labels = ", ".join(f"{name}={value}" for name, value in ask.labels.items())
+    amount = f"{sum(placement.placed.values())} of {ask.count} placed"
+    limit = f"on nodes with {labels}: " if labels else ""
+    missing = f"; MISSING: {placement.missing}" if placement.missing else ""
+    return PlanRow(f"{ask.what}s go", amount, f"{limit}{where}{missing}")
 
 
 def _place(cpus: str, gpus: float, device: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from minestudio_nb.config.fields import Section, section, setting
 
@@ -212,6 +213,17 @@ class RolloutConfig(Section):
     )
     num_cpus_per_worker: float = setting(
         1.0, "CPUs of each rollout worker.", unit="CPUs", ge=0, why_not_live=WORKERS_ARE_BUILT_WITH_IT
+    )
+    resources_per_worker: dict[str, Any] = setting(
+        {},
+        "Further resources of each rollout worker by Ray's names, of your own choice: they choose nodes.",
+        why_not_live=WORKERS_ARE_BUILT_WITH_IT,
+    )
+    node_labels: dict[str, Any] = setting(
+        {},
+        "Labels of the nodes that rollout workers, with their environments, may run on: {kind: cpu}; also !cpu, "
+        "in(a, b), !in(a, b).",
+        why_not_live=WORKERS_ARE_BUILT_WITH_IT,
     )
     fragment_length: int = setting(
         64,

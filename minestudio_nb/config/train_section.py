@@ -76,6 +76,11 @@ class TrainConfig(Section):
     num_threads: int = setting(
         1, "CPU threads of each training process.", unit="threads", ge=1, why_not_live=TRAINERS_ARE_BUILT_WITH_IT
     )
+    node_labels: dict[str, Any] = setting(
+        {},
+        "Labels of the nodes that training processes may run on: {kind: gpu}; also !gpu, in(a, b), !in(a, b).",
+        why_not_live=TRAINERS_ARE_BUILT_WITH_IT,
+    )
     use_amp: bool = setting(
         False,
         "Train in bfloat16 where that is safe (autocast).",

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minestudio_nb.errors import ResourceError, SessionStateError
 from minestudio_nb.runtime.base import Runtime, RuntimeSpec
 
 if TYPE_CHECKING:
+    from minestudio_nb.config.placement import NodeView
     from minestudio_nb.runtime.listing import FoundSession
 
-__all__ = ["attach_runtime", "found_sessions", "make_runtime"]
+__all__ = ["attach_runtime", "found_sessions", "make_runtime", "nodes_at"]
 
 
 def make_runtime(name: str, spec: RuntimeSpec) -> Runtime:
@@ -40,3 +42,13 @@ def found_sessions(run_root: Path) -> Sequence[FoundSession]:
     from minestudio_nb.runtime.listing import find_sessions
 
     return find_sessions(run_root)
+
+
+def nodes_at(address: str) -> Sequence[NodeView] | str:
+    """The nodes of the cluster at ``address``, for a plan; or one sentence that says why they are not known."""
+    from minestudio_nb.runtime.survey import look_at
+
+    try:
+        return look_at(address).nodes
+    except (ResourceError, SessionStateError) as error:
+        return str(error)

@@ -29,21 +29,24 @@ from typing import Any
 
 import psutil
 import ray
-from ray._raylet import AuthenticationTokenLoader, Config
 
 from minestudio_nb.errors import ResourceError, RunError, SessionStateError
 from minestudio_nb.runs import write_atomically
 from minestudio_nb.runtime.names import NAMESPACE
 from minestudio_nb.runtime.processes import CLUSTER_MARK, end_marked, is_alive
+from minestudio_nb.runtime.reaching import adopt_token, require_reachable
 
 __all__ = [
     "ALLOW_UNAUTHENTICATED",
     "ClusterRecord",
     "HeadSettings",
     "connect",
+    "connected_to",
     "ensure_token",
+    "node_environment",
     "start_head",
     "stop_head",
+    "tail",
 ]
 
 logger = logging.getLogger(__name__)
@@ -125,11 +128,12 @@ class HeadSettings:
     object_store_bytes: int
 
 
-def ensure_token() -> Path | None:
+def ensure_token(make: bool = True) -> Path | None:
     """The file with the token that authenticates to Ray, made if need be and readable by its owner only.
 
     Returns None where the token comes from ``RAY_AUTH_TOKEN`` or where a cluster without authentication is allowed.
-    Raises ResourceError when authentication is switched off without :data:`ALLOW_UNAUTHENTICATED`.
+    Raises ResourceError when authentication is switched off without :data:`ALLOW_UNAUTHENTICATED`, and when there is no
+    token and none shall be made (``make=False``), since a new one would not be that of an existing cluster.
     """
     if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         if os.environ.get(ALLOW_UNAUTHENTICATED) == "1":
@@ -141,6 +145,11 @@ def ensure_token() -> Path | None:
     if os.environ.get("RAY_AUTH_TOKEN"):
         return None
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or _TOKEN_FILE).expanduser()
+    if not make and not path.exists():
+        raise ResourceError(
+            f"There is no token in {path}. Copy that file from the machine where the cluster's head runs, readable by "
+            "you alone (chmod 600), and try again."
+        )
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -176,7 +185,7 @@ def start_head(settings: HeadSettings, timeout: float) -> tuple[ClusterRecord, s
             stdin=subprocess.DEVNULL if settings.detached else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            env=_head_environment(cluster_id, token),
+            env=node_environment(cluster_id, token),
             start_new_session=True,  # Ctrl-C in the terminal must reach the driver only
         )
     ready = _read_line(process, timeout)
@@ -185,7 +194,7 @@ def start_head(settings: HeadSettings, timeout: float) -> tuple[ClusterRecord, s
         process.wait(timeout=20.0)
         shutil.rmtree(temp_dir, ignore_errors=True)
         said = ready.decode(errors="replace").strip() or f"nothing within {timeout:.0f} s, or it ended"
-        raise ResourceError(f"Ray did not start: {said}. The end of {log_path}:\n{_tail(log_path)}")
+        raise ResourceError(f"Ray did not start: {said}. The end of {log_path}:\n{tail(log_path)}")
     return ClusterRecord.read(settings.record_path), process
 
 
@@ -218,42 +227,77 @@ def stop_head(record: ClusterRecord, record_path: Path, timeout: float) -> None:
 def connect(address: str, token_path: str | None = None) -> bool:
     """Connects this process to the cluster at ``address``; False when it was connected to that very cluster already.
 
-    Raises SessionStateError when the process is connected to another cluster, ResourceError when none answers.
+    Raises SessionStateError when the process is connected to another cluster; ResourceError, within seconds and with
+    the cause, when none answers, refuses the token, or runs another version of Ray or Python.
     """
     if ray.is_initialized():
-        here = ray.get_runtime_context().gcs_address
+        here = connected_to()
         if address in ("auto", here):
             return False
         raise SessionStateError(
             f"One process can be connected to one Ray cluster at a time, and this one is connected to {here}. "
             "Stop the other session first, call ray.shutdown(), or pass address='auto' to run in that cluster."
         )
-    _adopt_token(token_path)
+    adopt_token(token_path)
+    if address == "auto":
+        address = _running_here()
+    if address != "auto":
+        require_reachable(address)
     try:
         with _quiet_ray(), _signals_kept():
             ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
-        raise ResourceError(
-            f"No Ray cluster answered at {address!r}: {error}. Check the address and that the token is that cluster's, "
-            "or leave address=None for a cluster of the session's own."
-        ) from error
+        raise ResourceError(_refused(address, error)) from error
+    _connection["address"] = address
     return True
 
 
-def _adopt_token(token_path: str | None) -> None:
-    """Makes this process use token authentication, with the token at ``token_path`` or else where Ray looks for it.
+_connection: dict[str, str] = {}
+"""``address``, as it was given, of the cluster that this process was connected to last."""
 
-    Ray reads its settings once, when it is imported, so the environment alone would come too late.
-    """
-    if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
-        return
-    if token_path and not os.environ.get("RAY_AUTH_TOKEN"):
-        os.environ["RAY_AUTH_TOKEN_PATH"] = token_path
-    loader = AuthenticationTokenLoader.instance()
-    loader.reset_cache()
-    if loader.has_token(ignore_auth_mode=True):
-        os.environ["RAY_AUTH_MODE"] = "token"
-        Config.initialize("")
+
+def connected_to() -> str:
+    """The address by which this process reached the cluster that it is connected to."""
+    if ray.util.client.ray.is_connected():
+        return _connection.get("address", "a cluster, by Ray Client")
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def _running_here() -> str:
+    """The cluster that ``auto`` means: ``RAY_ADDRESS``, the one whose node was started on this machine by
+    ``python -m minestudio_nb.cluster``, or else whatever Ray finds."""
+    from minestudio_nb.runtime.nodes import living_nodes
+
+    named = os.environ.get("RAY_ADDRESS", "")
+    if named and named != "auto":
+        return named
+    addresses = list(dict.fromkeys(node.address for node in living_nodes()))
+    if len(addresses) > 1:
+        raise ResourceError(
+            f"Nodes of several Ray clusters run on this machine ({', '.join(addresses)}), and address='auto' does not "
+            "say which is meant. Give one of these addresses."
+        )
+    return addresses[0] if addresses else "auto"
+
+
+def _refused(address: str, error: Exception) -> str:
+    text = str(error)
+    if address == "auto":
+        return (
+            "No Ray cluster runs on this machine, so address='auto' finds none. Start one with python -m "
+            "minestudio_nb.cluster head, give its address, or leave address=None for a cluster of the session's own."
+        )
+    if "version mismatch" in text.lower():
+        return f"The cluster at {address} runs another version of Ray or Python: {' '.join(text.split())}"
+    if "Can't find" in text or "node_ip_address.json" in text or "No node info" in text:
+        return (
+            f"This machine is no node of the Ray cluster at {address}, which an address without ray:// asks for. Make "
+            f"it one (python -m minestudio_nb.cluster worker {address}), or use the ray:// address of the head."
+        )
+    return (
+        f"No connection to the Ray cluster at {address!r}: {text}. Check the address and that the token is that "
+        "cluster's, or leave address=None for a cluster of the session's own."
+    )
 
 
 def _refuse_second_head(record_path: Path) -> None:
@@ -270,7 +314,8 @@ def _refuse_second_head(record_path: Path) -> None:
     stop_head(record, record_path, timeout=20.0)
 
 
-def _head_environment(cluster_id: str, token: Path | None) -> dict[str, str]:
+def node_environment(cluster_id: str, token: Path | None) -> dict[str, str]:
+    """The environment in which Ray's servers are started, and which all processes of the node inherit."""
     environment = {**os.environ, **_LIGHT_RAY, CLUSTER_MARK: cluster_id}
     environment.pop("RAY_ADDRESS", None)
     if os.environ.get(ALLOW_UNAUTHENTICATED) != "1":
@@ -294,7 +339,8 @@ def _read_line(process: subprocess.Popen[bytes], timeout: float) -> bytes:
     return line
 
 
-def _tail(path: Path, lines: int = 15) -> str:
+def tail(path: Path, lines: int = 15) -> str:
+    """The last lines of a text file."""
     return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 

@@ -9,12 +9,25 @@ from ray.util import list_named_actors
 
 from minestudio_nb.errors import SessionStateError
 
-__all__ = ["NAMESPACE", "SUPERVISOR", "actor_name", "find_actor", "running_sessions", "the_session"]
+__all__ = [
+    "HEAD_RESOURCE",
+    "NAMESPACE",
+    "ON_THE_HEAD",
+    "SUPERVISOR",
+    "actor_name",
+    "find_actor",
+    "running_sessions",
+    "the_session",
+]
 
 NAMESPACE = "online"
 """Ray namespace of all actors of this package (MineStudio's name for it)."""
 SUPERVISOR = "supervisor"
 """Role of the actor that stands for a whole session."""
+HEAD_RESOURCE = "node:__internal_head__"
+"""A resource that Ray gives to the head's node, and to no other."""
+ON_THE_HEAD = {HEAD_RESOURCE: 0.001}
+"""What supervisor and replay buffer ask for: with the head's node the cluster ends anyway, and with no other one."""
 
 
 def actor_name(session: str, role: str) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import subprocess
 import threading
 import time
@@ -31,7 +32,7 @@ from minestudio_nb.config.trainers import travelling
 from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.view import Tile
-from minestudio_nb.errors import MineStudioError, RunError, SessionStateError, TrainingError
+from minestudio_nb.errors import MineStudioError, ResourceError, RunError, SessionStateError, TrainingError
 from minestudio_nb.runs import ENDED, RunDirectory, SessionRecord
 from minestudio_nb.runtime.base import Cursor, EvaluationResult, Phase, RuntimeSpec, Snapshot
 from minestudio_nb.runtime.calls import QUICK, call
@@ -39,9 +40,10 @@ from minestudio_nb.runtime.claims import Holder
 from minestudio_nb.runtime.cluster import ClusterRecord, HeadSettings, connect, start_head, stop_head
 from minestudio_nb.runtime.common import prepare_run, session_exporters
 from minestudio_nb.runtime.evaluator import evaluate_apart
-from minestudio_nb.runtime.names import NAMESPACE, SUPERVISOR, actor_name, find_actor
+from minestudio_nb.runtime.names import NAMESPACE, ON_THE_HEAD, SUPERVISOR, actor_name, find_actor
 from minestudio_nb.runtime.preflight import asks, object_store_bytes, require_resources, total
 from minestudio_nb.runtime.supervisor import CONCURRENCY, Supervisor
+from minestudio_nb.runtime.survey import cluster_nodes, survey
 
 __all__ = ["RayRuntime", "attach"]
 
@@ -92,9 +94,8 @@ class RayRuntime:
             self._run = prepare_run(self.spec)
             session_exporters(self.spec, self._run)  # raises here, and not in an actor, where one is not installed
             self._open_cluster()
-            config = self.spec.config.config
-            living = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-            require_resources(asks(config), ray.cluster_resources(), living)
+            require_resources(asks(self.spec.config.config), cluster_nodes())
+            self._look_around()
             self._supervisor = self._start_supervisor()
             left = max(10.0, deadline - time.monotonic())
             spec: EnvSpec = call(self._supervisor.start_rollout.remote(left), left + QUICK, "the supervisor")
@@ -128,6 +129,23 @@ class RayRuntime:
         self._connected = connect(self._record.address, self._record.token_path)
         self._watch_head()
 
+    def _look_around(self) -> None:
+        """Makes sure that the nodes of a cluster that is not the session's own can run it."""
+        if self.spec.address is None:
+            return
+        marker, mark = self._run.path / f".seen-{secrets.token_hex(4)}", secrets.token_hex(16)
+        marker.write_text(mark, encoding="ascii")
+        try:
+            answers = survey(self.spec.address, marker, mark)
+        finally:
+            marker.unlink()
+        blind = [answer.node.name for answer in answers if not answer.sees_run]
+        if blind:
+            raise ResourceError(
+                f"The directory of the run, {self._run.path}, is not there on {', '.join(blind)}, and the session "
+                "would lose its files. Give a run_root on a file system that all machines share."
+            )
+
     def _watch_head(self) -> None:
         """Disconnects when the head dies: Ray ends every process that has missed its control store for a minute."""
         record, ended = self._record, self._ended
@@ -149,6 +167,7 @@ class RayRuntime:
                 namespace=NAMESPACE,
                 lifetime="detached" if self.spec.detached else None,
                 num_cpus=0,
+                resources=ON_THE_HEAD,
                 max_concurrency=8,
                 max_pending_calls=PENDING_CALLS,
             )

@@ -12,6 +12,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from minestudio_nb.config.placement import asks
 from minestudio_nb.contracts.protocols import TelemetrySink
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
@@ -104,7 +105,8 @@ class RolloutManager:
         return spec
 
     def _start_worker(self, index: int) -> None:
-        rollout = self._spec.config.config.rollout_config
+        ask = asks(self._spec.config.config)[0]
+        resources = dict(ask.each)
         deaths = len(self._deaths.get(index, ()))
         role = f"rollout_worker_{index}" + (f"_restart_{deaths}" if deaths else "")  # a dead actor's name stays taken
         actor = (
@@ -112,8 +114,10 @@ class RolloutManager:
             .options(
                 name=actor_name(self._spec.session, role),
                 namespace=NAMESPACE,
-                num_cpus=rollout.num_cpus_per_worker,
-                num_gpus=rollout.num_gpus_per_worker,
+                num_cpus=resources.pop("CPU"),
+                num_gpus=resources.pop("GPU"),
+                resources=resources,
+                label_selector=dict(ask.labels) or None,
                 max_concurrency=8,
                 max_restarts=0,  # the manager replaces a worker itself: a new one needs the weights first
             )

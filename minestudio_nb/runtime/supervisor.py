@@ -29,7 +29,7 @@ from minestudio_nb.runtime.calls import PUBLISH_SECONDS, call
 from minestudio_nb.runtime.claims import Claims, Holder
 from minestudio_nb.runtime.common import full_return_window, session_exporters, session_status
 from minestudio_nb.runtime.controls import Controls
-from minestudio_nb.runtime.names import NAMESPACE, actor_name
+from minestudio_nb.runtime.names import NAMESPACE, ON_THE_HEAD, actor_name
 from minestudio_nb.runtime.phases import Phases
 from minestudio_nb.runtime.rollout_manager import RolloutManager
 from minestudio_nb.runtime.training import TrainerRun
@@ -69,7 +69,9 @@ class Supervisor:
         self._claims = Claims(holder, lambda text: self._hub.event(Event("controls", text, source="session")))
         self._buffer = (
             ray.remote(ReplayBufferActor)
-            .options(name=actor_name(spec.session, "replay_buffer"), namespace=NAMESPACE, num_cpus=0)
+            .options(
+                name=actor_name(spec.session, "replay_buffer"), namespace=NAMESPACE, num_cpus=0, resources=ON_THE_HEAD
+            )
             .remote(config, chosen_schedule(config, cpus), me)
         )
         self._rollout = RolloutManager(spec, self._buffer, me, self._hub, self._fail)

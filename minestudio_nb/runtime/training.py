@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 
+from minestudio_nb.config.placement import asks, trainer_resources
 from minestudio_nb.config.schema import OnlineConfig
 from minestudio_nb.contracts.protocols import TelemetrySink
 from minestudio_nb.contracts.specs import EnvSpec
@@ -19,7 +20,6 @@ from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runs.checkpoints import LATEST, newest_first
 from minestudio_nb.runtime.base import RuntimeSpec
 from minestudio_nb.runtime.names import NAMESPACE, actor_name
-from minestudio_nb.runtime.preflight import trainer_resources
 
 __all__ = ["TrainJob", "TrainerRun"]
 
@@ -160,6 +160,7 @@ class TrainerRun:
                 num_cpus=resources.pop("CPU", 0),
                 num_gpus=resources.pop("GPU", 0),
                 resources=resources,
+                label_selector=_labels(self._spec),
                 max_restarts=0,
                 max_concurrency=2,
             )
@@ -189,16 +190,18 @@ class TrainerRun:
         config = self._spec.config.config
         train = config.train_config
         gpu = train.num_gpus_per_worker > 0
+        on_gpu = gpu and train.device != "cpu"
         storage = self._run.path / "ray_train"
         trainer = TorchTrainer(
             train_loop,
             train_loop_config={"job": job},
-            torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+            torch_config=TorchConfig(backend="nccl" if on_gpu else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=train.num_workers,
                 use_gpu=gpu,
                 resources_per_worker=trainer_resources(config),
                 placement_strategy=train.scaling_config.placement_strategy,
+                label_selector=_labels(self._spec),
             ),
             run_config=RunConfig(name="train", storage_path=str(storage), failure_config=FailureConfig(max_failures=0)),
         )
@@ -223,6 +226,11 @@ class OneRank:
         from minestudio_nb.runtime.train_loop import train_loop
 
         TorchTrainer(train_loop, train_loop_config={"job": job}, scaling_config=ScalingConfig(num_workers=0)).fit()
+
+
+def _labels(spec: RuntimeSpec) -> dict[str, str] | None:
+    """What the nodes of training processes must be labelled with, as Ray wants it."""
+    return dict(asks(spec.config.config)[1].labels) or None
 
 
 def _first_line(error: BaseException) -> str:
