@@ -57,8 +57,14 @@ EXPERIMENTS = (
         title="CartPole-v1",
         config="configs/cartpole.yaml",
         about="The shipped configuration. 500 is the most that an episode can give.",
+        finding=(
+            "Given the same weights and data, an iteration of stable-baselines3 and one of ours end at the same weights, "
+            "but for the 0.2 % in which their advantages are normalised otherwise (deviation of a sample, n - 1; a test, "
+            "`tests/benchmarks/test_against_stable_baselines3.py`). What is left between the curves is the luck of the "
+            "draw, which is large here: 20 passes with steps of this size go far, and back at times."
+        ),
         arms=(OURS, SB3),
-        seeds=(0, 1, 2, 3, 4),
+        seeds=tuple(range(10)),
         cpu_seconds=35,
         solved=475.0,
         published=(

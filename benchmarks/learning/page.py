@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.learning.registry import ROOT, Arm, Experiment, Result, experiments
 from benchmarks.learning.runner import RESULTS, newest, read_results
-from benchmarks.learning.statistics import bootstrap_interval, iqm
+from benchmarks.learning.statistics import bootstrap_interval, iqm, mean_over_steps
 
 __all__ = ["page", "write"]
 
@@ -43,13 +43,14 @@ python -m benchmarks.learning --list      # what is done, what is missing, and i
 python -m benchmarks.learning --publish   # this page and its pictures from the results
 ```
 
-**How to read it.** *Evaluated* is the interquartile mean over seeds (of five the middle three, of three all), with its
-95 % bootstrap interval in brackets, as [Agarwal et al. 2021](https://arxiv.org/abs/2108.13264) recommend. What is
-averaged is each seed's mean return over held-out episodes, which training never saw, at the end of training and not at
-its best. *Greedy* takes the most probable action, *sampled* draws it. *CPU seconds* are user and system time of
-training alone, all processes, one thread each, inline (without Ray): the median over seeds, on a shared machine with
-two cores. In the pictures a thin line is a seed, a thick one the interquartile mean and the band its interval, all of
-the mean return of the latest 50 training episodes.
+**How to read it.** *Evaluated* is the interquartile mean over seeds (of five the middle three, of three all), with
+its 95 % bootstrap interval in brackets, as [Agarwal et al. 2021](https://arxiv.org/abs/2108.13264) recommend. What is
+averaged is each seed's mean return over held-out episodes, which training never saw, at the end of training and not
+at its best. *Greedy* takes the most probable action, *sampled* draws it; the first table has the better of the two
+and says which. *Over training* is the mean of a whole curve: it is higher where learning begins earlier. *CPU
+seconds* are user and system time of training alone, all processes, one thread each, inline (without Ray): the median
+over seeds, on a shared machine with two cores. In the pictures a thin line is a seed, a thick one the interquartile
+mean and the band its interval, all of the mean return of the latest 50 training episodes.
 
 **stable-baselines3** gets the same hyperparameters: its arguments are computed from our configuration
 (`benchmarks/learning/sb3.py`), with the same networks, activation, initialisation, number of environments, steps, seeds
@@ -91,8 +92,8 @@ def _overview(shown: Sequence[Experiment], done: dict[str, list[Result]]) -> str
             name = f"[{experiment.title}](#{_anchor(experiment.title)})" if first else ""
             numbers = published.value if first and (published := next(iter(experiment.published), None)) else ""
             chance = _chance(lines) if first else ""
-            kind = max(("greedy", "sampled"), key=lambda kind: _middle(mine, kind))
-            evaluated = f"{_with_interval(mine, kind)} {kind}"
+            kind = max(("greedy", "sampled"), key=lambda kind: float(iqm(_means(mine, kind))))
+            evaluated = f"{_with_interval(_means(mine, kind))} {kind}"
             rows.append(_row(name, arm.title, evaluated, chance, numbers, _steps(mine), f"{len(mine)}"))
     return "\n".join(rows) + "\n"
 
@@ -115,7 +116,8 @@ def _section(experiment: Experiment, lines: Sequence[Result]) -> str:
 
 def _table(experiment: Experiment, lines: Sequence[Result]) -> str:
     extras = experiment.columns
-    head = ["", "evaluated, greedy", "evaluated, sampled", *extras.values(), "env steps", "CPU seconds", "seeds"]
+    head = ["", "evaluated, greedy", "evaluated, sampled", "over training", *extras.values()]
+    head += ["env steps", "CPU seconds", "seeds"]
     rows = [_row(*head), "|" + "---|" * len(head)]
     for arm in experiment.arms:
         mine = [line for line in lines if line["arm"] == arm.name]
@@ -124,31 +126,32 @@ def _table(experiment: Experiment, lines: Sequence[Result]) -> str:
     chance = _chance(lines)
     if chance:
         own = [_extra([line["random_" + key] for line in lines if "random_" + key in line]) for key in extras]
-        rows.append(_row("random policy", "", chance, *own, "", "", ""))
+        rows.append(_row("random policy", "", chance, "", *own, "", "", ""))
     return "\n".join(rows)
 
 
 def _arm_row(arm: Arm, lines: Sequence[Result], extras: Mapping[str, str]) -> str:
-    evaluated = (_with_interval(lines, kind) for kind in ("greedy", "sampled"))
+    evaluated = (_with_interval(_means(lines, kind)) for kind in ("greedy", "sampled"))
+    over_training = [mean_over_steps(line["curve"]) for line in lines if len(line["curve"][0]) > 1]
     own = (_extra([line[key] for line in lines if key in line]) for key in extras)
     seconds = f"{statistics.median(line['cpu_seconds'] for line in lines):,.0f}"
-    return _row(arm.title, *evaluated, *own, _steps(lines), seconds, f"{len(lines)}")
+    training = _with_interval(over_training) if over_training else ""
+    return _row(arm.title, *evaluated, training, *own, _steps(lines), seconds, f"{len(lines)}")
 
 
 def _extra(values: Sequence[float]) -> str:
     return f"{_number(float(iqm(values)))}" if values else ""
 
 
-def _middle(lines: Sequence[Result], kind: str) -> float:
-    return float(iqm([statistics.fmean(line[kind]) for line in lines]))
+def _means(lines: Sequence[Result], kind: str) -> list[float]:
+    return [statistics.fmean(line[kind]) for line in lines]
 
 
-def _with_interval(lines: Sequence[Result], kind: str) -> str:
-    means = [statistics.fmean(line[kind]) for line in lines]
-    middle = f"**{_number(float(iqm(means)))}**"
-    if len(means) < 2:
+def _with_interval(values: Sequence[float]) -> str:
+    middle = f"**{_number(float(iqm(values)))}**"
+    if len(values) < 2:
         return middle
-    low, high = bootstrap_interval(means)
+    low, high = bootstrap_interval(values)
     return f"{middle} [{_number(float(low))}, {_number(float(high))}]"
 
 

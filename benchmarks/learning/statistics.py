@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["at_steps", "bootstrap_interval", "iqm"]
+__all__ = ["at_steps", "bootstrap_interval", "iqm", "mean_over_steps"]
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -36,6 +36,12 @@ def bootstrap_interval(values: ArrayLike, seed: int = 0) -> tuple[Floats, Floats
     means = iqm(np.moveaxis(runs[chosen], 1, 0))
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
     return low, high
+
+
+def mean_over_steps(curve: Sequence[Sequence[float]]) -> float:
+    """The mean of a curve ``[steps, returns]`` of at least two points over its steps: how early it rises counts."""
+    steps, returns = np.asarray(curve, np.float64)
+    return float(np.trapezoid(returns, steps) / (steps[-1] - steps[0]))
 
 
 def at_steps(curves: Sequence[Sequence[Sequence[float]]], points: int = 100) -> tuple[Floats, Floats]:

@@ -15,7 +15,7 @@ import pytest
 from benchmarks.learning import classic, page, runner
 from benchmarks.learning.registry import Arm, Experiment, Job, Published, Result, experiments
 from benchmarks.learning.sb3 import ppo_arguments
-from benchmarks.learning.statistics import at_steps, bootstrap_interval, iqm
+from benchmarks.learning.statistics import at_steps, bootstrap_interval, iqm, mean_over_steps
 from benchmarks.learning.training import load, settings_of, thinned
 
 
@@ -41,6 +41,8 @@ def test_curves_meet_where_all_of_them_are() -> None:
     steps, returns = at_steps([[[0, 10, 20], [0.0, 10.0, 20.0]], [[10, 30], [1.0, 3.0]]], points=3)
     assert steps.tolist() == [10.0, 15.0, 20.0]
     assert returns.tolist() == [[10.0, 15.0, 20.0], [1.0, 1.5, 2.0]]
+    # From 100 to 200 at 1 on average, from 200 to 500 at 3.
+    assert mean_over_steps([[100, 200, 500], [0.0, 2.0, 4.0]]) == pytest.approx((100 * 1 + 300 * 3) / 400)
     kept = thinned(list(range(250)), [float(step) for step in range(250)])
     assert kept[0] == kept[1] == [*range(0, 250, 3)]
     assert thinned([1, 2], [0.5, 1.23456]) == [[1, 2], [0.5, 1.235]]
@@ -51,7 +53,14 @@ def a_run(job: Job, folder: Path) -> Result:
     """An arm's ``train`` that takes no time."""
     assert folder.is_dir() and not list(folder.iterdir())
     greedy = [float(job.seed), job.seed + 2.0]
-    return {"env_steps": 300, "cpu_seconds": 4.0, "greedy": greedy, "sampled": [1.0], "settings": {}, "curve": [[], []]}
+    return {
+        "env_steps": 300,
+        "cpu_seconds": 4.0,
+        "greedy": greedy,
+        "sampled": [1.0],
+        "settings": {},
+        "curve": [[0, 100, 200], [0.0, 2.0, 6.0]],
+    }
 
 
 ARM = Arm("ours", "ours", train=a_run)
@@ -114,7 +123,7 @@ def test_the_page_says_what_the_lines_hold(tmp_path: Path, monkeypatch: pytest.M
     text = page.page(tmp_path)
     # Seeds 0 and 5 have means of 1 and 6: in the middle 3.5, in the interval both ends.
     assert "| [Trial run](#trial-run) | ours | **3.50** [1.00, 6.00] greedy |  | 8 ± 1 | 300 | 2 |" in text
-    assert "| ours | **3.50** [1.00, 6.00] | **1.00** [1.00, 1.00] | 300 | 4 | 2 |" in text
+    assert "| ours | **3.50** [1.00, 6.00] | **1.00** [1.00, 1.00] | **2.50** [2.50, 2.50] | 300 | 4 | 2 |" in text
     assert "Published: **8 ± 1**, [Somebody, 1M steps](https://example.org/somebody)." in text
     assert "It **falls short**, for a reason." in text
     assert "Not run yet: ours, seed 1." in text
