@@ -58,8 +58,8 @@ EXPERIMENTS = (
         config="configs/cartpole.yaml",
         about="The shipped configuration. 500 is the most that an episode can give.",
         finding=(
-            "Given the same weights and data, an iteration of stable-baselines3 and one of ours end at the same weights, "
-            "but for the 0.2 % in which their advantages are normalised otherwise (deviation of a sample, n - 1; a test, "
+            "Given the same weights and data, an iteration of stable-baselines3 and one of ours end with the same, "
+            "but for the 0.2 % in which their advantages are normalised otherwise (deviation of a sample, n - 1; "
             "`tests/benchmarks/test_against_stable_baselines3.py`). What is left between the curves is the luck of the "
             "draw, which is large here: 20 passes with steps of this size go far, and back at times."
         ),
