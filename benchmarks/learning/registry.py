@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["OURS", "ROOT", "Arm", "Experiment", "Job", "Published", "Result", "experiments", "find"]
 
 ROOT = Path(__file__).resolve().parents[2]
-FAMILIES = ("classic", "grids", "voxel", "crafter_world")
+FAMILIES = ("classic", "grids", "voxel", "forgetting", "crafter_world")
 """Modules of this package that have ``EXPERIMENTS``, in the order of the page."""
 
 Result = dict[str, Any]
