@@ -48,6 +48,8 @@ TAKE_SLICE_S = 1.0
 """Longest single wait for fragments or during a pause: how late a stop can be noticed, and the ranks' heartbeat."""
 FRAGMENT_DEADLINE_S = 1800.0
 """After this long without enough fragments (pauses not counted) training fails instead of waiting on."""
+OWN_DRAWS = 1_000
+"""Stream of :meth:`TrainingLoop.seeded` for what a policy draws from torch's own generator, such as dropout."""
 EPISODES_PER_RECORD = 4
 """Episodes filmed for each ``record_video_interval``, as in MineStudio."""
 SMALL_MODEL_BYTES = 50_000_000
@@ -213,6 +215,7 @@ class TrainingLoop(ABC):
                 f"train_config.num_workers is {self.config.train_config.num_workers}, but {self.collective.world_size} "
                 "ranks train. Set it to the number of training processes; one process trains as one rank."
             )
+        torch.manual_seed(self.seeded(OWN_DRAWS).initial_seed())
         self._agree_on_weights()
         self.prepare()
         resume = self.config.train_config.resume
@@ -220,12 +223,10 @@ class TrainingLoop(ABC):
             self.checkpoints.tidy()
         self.collective.broadcast(None)  # nobody reads before that is done
         if resume:
-            folder, checkpoint, problems = read_newest(
-                find_checkpoints(resume, self.checkpoints or CheckpointStore("."))
-            )
+            own = self.checkpoints
+            folder, checkpoint, problems = read_newest(find_checkpoints(resume, own or CheckpointStore(".")))
             for problem in problems:
                 self.event("resume", f"{problem} The one before it is tried.", "warning")
-            own = self.checkpoints
             if self.is_main and own is not None and own.directory == folder.parent and own.newest() != folder:
                 own.point_to(folder)  # where another process that replaces this one shall go on, too
             self._resume(checkpoint)
@@ -463,10 +464,11 @@ class TrainingLoop(ABC):
                     self._on_edit(key, value)
             else:  # whoever resumed gave another value, and that is newer
                 del self.progress.edits[key]
-        torch.set_rng_state(checkpoint.state["torch_rng"])
-        cuda_rng = checkpoint.state.get("cuda_rng", [])
-        if self.device.type == "cuda" and len(cuda_rng) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(cuda_rng)
+        if self.is_main:  # the others draw from streams of their own
+            torch.set_rng_state(checkpoint.state["torch_rng"])
+            cuda_rng = checkpoint.state.get("cuda_rng", [])
+            if self.device.type == "cuda" and len(cuda_rng) == torch.cuda.device_count():
+                torch.cuda.set_rng_state_all(cuda_rng)
         self.resumed_extra_state = checkpoint.extra
 
     def seeded(self, stream: int = 0) -> torch.Generator:
