@@ -1,7 +1,8 @@
 """Runs that are killed: ``python -m tests.support.interrupted ROOT counting|voxel ITERATIONS SEED``.
 
-Makes two runs below ROOT with the same settings, each in processes of its own: ``through`` in one go, and ``cut``, which
-is killed by SIGKILL at random moments and goes on from disk each time until it is done. Prints how often it was killed.
+Makes two runs below ROOT with the same settings, each in processes of its own: ``through`` in one go, and ``cut``,
+which is killed by SIGKILL at random moments and goes on from disk each time, until it is done. Prints how often it was
+killed.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class Counts(CountingEnv):
 def configuration(world: str, iterations: int) -> dict[str, Any]:
     """Two workers; several passes, value normalisation, schedules, memory or a reference: all that has a state.
 
-    Not memory and a reference together: what the reference remembered of a stream is made anew from the fragment before,
-    which no checkpoint holds, so that KL is masked for the first steps after a resume.
+    Not memory and a reference together: what the reference remembered of a stream is made anew from the fragment
+    before, which no checkpoint holds, so that KL is masked for the first steps after a resume.
     """
     online: dict[str, Any] = {
         "schedule": "alternate",
@@ -86,12 +87,14 @@ def child(*arguments: Any) -> int:
     """A process that plays and ends; its pid."""
     pid = os.fork()
     if pid == 0:
+        status = 1
         try:
             play(*arguments)
-            os._exit(0)
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-            os._exit(1)
+            status = 0
+        finally:
+            if status:
+                sys.excepthook(*sys.exc_info())
+            os._exit(status)
     return pid
 
 
