@@ -17,7 +17,16 @@ from benchmarks.learning.registry import OURS, Experiment, Published, Result
 if TYPE_CHECKING:
     from minestudio_nb import OnlineSession
 
-__all__ = ["EXPERIMENTS", "PREFIX", "CrafterEnv", "crafter_score", "random_episodes", "success_rates", "success_table"]
+__all__ = [
+    "EXPERIMENTS",
+    "PREFIX",
+    "CrafterEnv",
+    "crafter_score",
+    "random_episodes",
+    "success_rates",
+    "success_table",
+    "summary",
+]
 
 PREFIX = "achievement/"
 """Of the numbers of an episode that say whether something was achieved in it."""
@@ -37,7 +46,7 @@ class _OrderedSet(dict[Any, None]):
 
 
 class CrafterEnv(gymnasium.Env[Any, Any]):
-    """Crafter as published: uint8 ``(64, 64, 3)``, 17 actions, at most 10,000 steps.
+    """Crafter as published: uint8 ``(64, 64, 3)``, 17 actions, at most ``length`` steps.
 
     Death terminates, the time limit truncates. ``info["extras"]`` at an episode's end has ``achievement/<name>``, 1.0
     or 0.0, for each of the 22. Equal seeds give equal episodes; Crafter's own would not, for it draws creatures from
@@ -46,11 +55,11 @@ class CrafterEnv(gymnasium.Env[Any, Any]):
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - gymnasium's name and type
 
-    def __init__(self, render_mode: str | None = "rgb_array") -> None:
+    def __init__(self, render_mode: str | None = "rgb_array", length: int = 10_000) -> None:
         import crafter
 
         self.render_mode = render_mode
-        self._game = crafter.Env(size=(SIZE, SIZE))
+        self._game = crafter.Env(size=(SIZE, SIZE), length=length)
         self._begin_world = self._game._world.reset
         self._game._world.reset = self._reset_world
         self.observation_space = gymnasium.spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8)
@@ -113,21 +122,22 @@ def random_episodes(count: int, seed: int) -> tuple[list[float], list[dict[str, 
     return returns, extras
 
 
-def scored(session: OnlineSession) -> dict[str, Any]:
-    """Scores over all training episodes, as published ones are, and those of random actions."""
-    episodes = session.episodes()
-    rates = success_rates(list(episodes["extras"]))
-    returns, chance = random_episodes(RANDOM_EPISODES, RANDOM_SEED)
-    chance_rates = success_rates(chance)
+def summary(returns: Sequence[float], extras: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """Mean return, score and success rates (both in percent) of some episodes."""
+    rates = success_rates(extras)
     return {
-        "training_episodes": len(episodes),
-        "mean_return": round(float(episodes["return"].mean()), 3),
+        "mean_return": round(statistics.fmean(returns), 3),
         "score": round(crafter_score(list(rates.values())), 3),
         "success": {name: round(rate, 2) for name, rate in rates.items()},
-        "random_mean_return": round(float(np.mean(returns)), 3),
-        "random_score": round(crafter_score(list(chance_rates.values())), 3),
-        "random_success": {name: round(rate, 2) for name, rate in chance_rates.items()},
     }
+
+
+def scored(session: OnlineSession) -> dict[str, Any]:
+    """The summary of all training episodes, which is what published scores are of, and that of random actions."""
+    episodes = session.episodes()
+    ours = summary(list(episodes["episode_return"]), list(episodes["extras"]))
+    chance = summary(*random_episodes(RANDOM_EPISODES, RANDOM_SEED))
+    return {"training_episodes": len(episodes), **ours, **{f"random_{key}": value for key, value in chance.items()}}
 
 
 def success_table(lines: Sequence[Result]) -> str:

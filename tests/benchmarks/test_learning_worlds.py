@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 
-from benchmarks.learning.crafter_world import PREFIX, CrafterEnv, crafter_score, success_rates
+from benchmarks.learning.crafter_world import PREFIX, CrafterEnv, crafter_score, success_rates, success_table, summary
 from benchmarks.learning.grids import CellKinds, doorkey_pixels, memory_kinds
+from benchmarks.learning.registry import ROOT, find
+from minestudio_nb import OnlineSession
 
 
 class Cells(gymnasium.Env[Any, Any]):
@@ -107,3 +110,34 @@ def test_the_score_of_crafter_by_hand() -> None:
     assert success_rates(episodes) == {"a": 100.0, "b": 50.0}
     assert crafter_score([100.0, 0.0]) == pytest.approx(math.sqrt(101.0) - 1.0)  # exp((ln 101 + ln 1) / 2) - 1
     assert crafter_score([3.0, 3.0]) == pytest.approx(3.0)
+
+
+def test_the_summary_of_crafter_by_hand() -> None:
+    episodes = [{PREFIX + "eat_cow": 1.0, PREFIX + "wake_up": 0.0}, {PREFIX + "eat_cow": 0.0, PREFIX + "wake_up": 0.0}]
+    ours = summary([2.0, 1.0], episodes)
+    assert ours == {"mean_return": 1.5, "score": 6.141, "success": {"eat_cow": 50.0, "wake_up": 0.0}}  # sqrt(51) - 1
+    chance = {f"random_{key}": value for key, value in summary([0.5], episodes[1:]).items()}
+    assert success_table([{**ours, **chance}]).splitlines()[2:] == [
+        "| eat cow | 50.0 | 0.0 |",
+        "| wake up | 0.0 | 0.0 |",
+    ]
+
+
+def test_the_records_of_training_episodes_hold_what_crafter_is_scored_by(tmp_path: Path) -> None:
+    """From the environment's end of an episode, through a session, to the score."""
+    needs("crafter")
+    with OnlineSession("crafter", runtime="inline", run_root=tmp_path) as session:
+        small = ["train_config.num_iterations=1", "rollout_config.worker_config.num_envs=1", "policy=cnn"]
+        small += ["train_config.batch_size_per_gpu=1", "train_config.batches_per_iteration=1"]
+        small += [
+            "train_config.epochs_per_iteration=1",
+            "rollout_config.fragment_length=64",
+            "+env_config.kwargs.length=30",
+        ]
+        session.load_config(ROOT / find("crafter").config, small)
+        session.start_rollout()
+        session.start_trainer()
+        session.wait(timeout=240)
+        episodes = session.episodes()
+    assert len(episodes) == 2
+    assert len(summary(list(episodes["episode_return"]), list(episodes["extras"]))["success"]) == 22
