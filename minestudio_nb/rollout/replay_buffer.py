@@ -84,6 +84,8 @@ class ReplayBuffer(Generic[Ref]):
     def __init__(
         self, capacity: int, max_reuse: int, max_staleness: int, flow: FlowControl, keep_previous: bool = False
     ) -> None:
+        self.next_id = 0
+        """Number of the next fragment; one that replaces another buffer must begin above what that has given."""
         self.max_reuse = max_reuse
         self.max_staleness = max_staleness
         self.version: int | None = None
@@ -93,7 +95,6 @@ class ReplayBuffer(Generic[Ref]):
         self._keep_previous = keep_previous
         self._entries: dict[int, _Entry[Ref]] = {}
         self._by_place: dict[tuple[StreamId, int], int] = {}
-        self._next_id = 0
         self._gate_open = False
         self._shortage = 0
         """How many fragments the last :meth:`take` lacked."""
@@ -140,6 +141,10 @@ class ReplayBuffer(Generic[Ref]):
             return max(0, self._flow.fragments_per_iteration - readable - outstanding)
         return max(0, self._flow.lead * self._flow.fragments_per_iteration - self._unread() - outstanding)
 
+    def set_outstanding(self, worker: int, count: int) -> None:
+        """``worker`` says that it holds ``count`` credits. It knows best: an answer to it may have been lost."""
+        self._outstanding[worker] = count
+
     def release(self, worker: int, count: int) -> None:
         """``worker`` will not deliver ``count`` of the fragments that it was granted."""
         self._outstanding[worker] = max(0, self._outstanding[worker] - count)
@@ -157,8 +162,8 @@ class ReplayBuffer(Generic[Ref]):
         self, stream: StreamId, index: int, version: int, length: int, nbytes: int, ref: Ref, task: str = "default"
     ) -> FragmentMeta:
         """Takes a fragment's metadata and reference; it settles one credit of the stream's worker."""
-        meta = FragmentMeta(self._next_id, stream, index, version, length, nbytes, task)
-        self._next_id += 1
+        meta = FragmentMeta(self.next_id, stream, index, version, length, nbytes, task)
+        self.next_id += 1
         self.release(stream.worker, 1)
         while len(self._entries) >= self._capacity:
             self._evict()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import psutil
 import ray
 
 from minestudio_nb.contracts.fragments import Fragment, FragmentMeta
@@ -21,7 +24,7 @@ from minestudio_nb.errors import EnvStartError
 from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime.adapters import RemoteTelemetry
 from minestudio_nb.runtime.base import RuntimeSpec
-from minestudio_nb.runtime.calls import QUICK, call
+from minestudio_nb.runtime.calls import AGAIN_SECONDS, HEAL_SECONDS, QUICK, Restarting, call, call_again
 from minestudio_nb.runtime.common import FilmCrew, recordings_directory
 
 __all__ = ["RemoteSink", "RolloutWorkerWrapper", "WeightsSlot"]
@@ -57,10 +60,20 @@ class WeightsSlot:
                 self._package = package
 
 
+@dataclass
+class _Entry:
+    """Fragments on their way into the buffer. The references keep the data until the buffer has taken it."""
+
+    metas: Sequence[FragmentMeta]
+    references: list[Any]
+    sent: Any
+
+
 class RemoteSink:
     """:class:`~minestudio_nb.contracts.protocols.FragmentSink` on the replay buffer's actor.
 
-    Data goes into the object store of this node; the buffer gets a reference and what it needs to know about it.
+    Data goes into the object store of this node; the buffer gets a reference and what it needs to know about it. While
+    the buffer is being started again, nobody is granted anything; what it has not confirmed is sent once more.
     """
 
     def __init__(self, buffer: Any, worker: int, life: int) -> None:
@@ -68,24 +81,38 @@ class RemoteSink:
         self._worker = worker
         self._life = life
         self._stopped = threading.Event()
+        self._held = 0
+        """Fragments that were granted, and neither delivered nor given back."""
         self._finished: list[tuple[FragmentMeta, Any]] = []
         """Fragments that the buffer has not been told of yet, with their references."""
-        self._entries: deque[Any] = deque()
+        self._entries: deque[_Entry] = deque()
         self.meanwhile: Callable[[], None] | None = None
         """Called now and then, by the waiting thread, while :meth:`acquire` waits."""
 
     def acquire(self, count: int, wait: bool = True) -> int:
         """See the protocol."""
         self._enter()
+        given_up = time.monotonic() + HEAL_SECONDS
         while not self._stopped.is_set():
-            asked = self._buffer.acquire.remote(self._worker, self._life, count, ACQUIRE_SECONDS if wait else 0.0)
+            seconds = ACQUIRE_SECONDS if wait else 0.0
+            asked = self._buffer.acquire.remote(self._worker, self._life, self._held, count, seconds)
             if wait and self.meanwhile is not None:
                 self._wait(asked, self.meanwhile)
-            granted: int | None = call(asked, ACQUIRE_SECONDS + QUICK, "the replay buffer")
+            try:
+                granted: int | None = call(asked, ACQUIRE_SECONDS + QUICK, "the replay buffer")
+            except Restarting:
+                if time.monotonic() > given_up:
+                    raise
+                if not wait:
+                    return 0
+                self._stopped.wait(AGAIN_SECONDS)
+                continue
             if granted is None:
                 return 0
+            self._held += granted
             if granted or not wait:
                 return granted
+            given_up = time.monotonic() + HEAL_SECONDS
         return 0
 
     @staticmethod
@@ -98,21 +125,37 @@ class RemoteSink:
         """See the protocol. The buffer hears of it with the question for credit that follows: environments mostly
         finish together, and each call costs CPU time on both sides."""
         self._finished.append((fragment.meta(-1), ray.put(fragment)))
+        self._held = max(0, self._held - 1)
 
     def _enter(self) -> None:
         """Tells the buffer of finished fragments. Waits for an earlier call, so that errors show and no queue grows."""
-        if not self._finished:
-            return
-        metas, references = zip(*self._finished, strict=True)
-        self._finished = []
-        self._entries.append(self._buffer.add.remote(self._life, metas, list(references)))
-        if len(self._entries) > ENTRIES_ON_THE_WAY:
-            call(self._entries.popleft(), what="the replay buffer")
+        if self._finished:
+            metas, references = zip(*self._finished, strict=True)
+            self._finished = []
+            self._entries.append(_Entry(metas, list(references), self._send(metas, list(references))))
+        while self._entries:
+            oldest = self._entries[0]
+            if len(self._entries) <= ENTRIES_ON_THE_WAY and not ray.wait([oldest.sent], timeout=0)[0]:
+                return
+            self._confirm(oldest)
+            self._entries.popleft()
+
+    def _send(self, metas: Sequence[FragmentMeta], references: list[Any]) -> Any:
+        return self._buffer.add.remote(self._life, metas, references)
+
+    def _confirm(self, entry: _Entry) -> None:
+        """Waits until the buffer has taken an entry, which it is sent again where it died meanwhile."""
+        try:
+            call(entry.sent, what="the replay buffer")
+        except Restarting:
+            call_again(lambda: self._send(entry.metas, entry.references), what="the replay buffer")
 
     def release(self, count: int) -> None:
-        """See the protocol."""
+        """See the protocol. One that is being started again learns from the next question what is held."""
         self._enter()
-        call(self._buffer.release.remote(self._worker, count), what="the replay buffer")
+        self._held = max(0, self._held - count)
+        with contextlib.suppress(Restarting):
+            call(self._buffer.release.remote(self._worker, count), what="the replay buffer")
 
     def stop(self) -> None:
         """Lets :meth:`acquire` give up after the question at hand."""
@@ -126,7 +169,7 @@ class RolloutWorkerWrapper:
     """
 
     def __init__(self, spec: RuntimeSpec, index: int, life: int, buffer: Any, supervisor: Any) -> None:
-        """``life`` counts the workers of this index that died before."""
+        """``life`` is another one for each worker of this index."""
         # Imported here, where torch is needed: notebook and supervisor know this class only to start it.
         from minestudio_nb.policies import build_policy
         from minestudio_nb.rollout.worker import RolloutWorker
@@ -140,6 +183,10 @@ class RolloutWorkerWrapper:
         self._env_spec: EnvSpec | None = None
         self._error: BaseException | None = None
         self._start_seconds = loaded.config.timeouts.start
+        self._start_late = time.monotonic() + loaded.config.start_seconds
+        limit = loaded.config.rollout_config.worker_config.worker_memory_mib
+        self._memory_limit = None if limit is None else limit * 2**20
+        self._process = psutil.Process()
         run = RunDirectory(spec.run_root, spec.session)
         fps = loaded.config.rollout_config.worker_config.video_fps
         self._films = FilmCrew(recordings_directory(run, loaded.config), fps, telemetry.event)
@@ -153,6 +200,7 @@ class RolloutWorkerWrapper:
             telemetry,
             deliver_episode=self._films.deliver,
             logs=run.logs,
+            life=life,
         )
         self._sink.meanwhile = self._worker.idle
 
@@ -193,6 +241,23 @@ class RolloutWorkerWrapper:
             return {}
         self._worker.request_preview(seconds, large=large)
         return self._worker.preview()
+
+    def beat(self) -> str:
+        """A sign of life: why this worker must be replaced, or an empty text while all is well."""
+        if not self._ready.is_set():
+            return "" if time.monotonic() < self._start_late else "its environments do not start"
+        held = 0 if self._memory_limit is None else self._process.memory_info().rss
+        if self._memory_limit is not None and held > self._memory_limit:
+            limits = f"more than {self._memory_limit / 2**20:.0f} (worker_config.worker_memory_mib)"
+            return f"it held {held / 2**20:.0f} MiB of memory, {limits}"
+        return self._worker.overdue()
+
+    def pause(self, paused: bool) -> None:
+        """Lets no environment step from the next batch on, or goes on."""
+        if paused:
+            self._worker.pause()
+        else:
+            self._worker.resume()
 
     def record(self, episodes: int) -> None:
         """Records the next ``episodes`` that begin."""

@@ -12,7 +12,8 @@ from minestudio_nb.contracts.control import ControlOrder, EditStatus
 from minestudio_nb.contracts.fragments import EpisodeSummary, Fragment, FragmentMeta
 from minestudio_nb.contracts.telemetry import Event, MetricBatch
 from minestudio_nb.contracts.weights import WeightsPackage
-from minestudio_nb.runtime.calls import QUICK, call
+from minestudio_nb.errors import StoreTimeoutError
+from minestudio_nb.runtime.calls import QUICK, Restarting, call
 
 __all__ = ["RemoteControl", "RemotePublisher", "RemoteStore", "RemoteTelemetry"]
 
@@ -27,15 +28,21 @@ class RemoteStore:
         self._buffer = buffer
 
     def take(self, count: int, version: int, timeout: float) -> list[FragmentMeta]:
-        """See the protocol. The wait happens in the buffer's actor."""
-        metas: list[FragmentMeta] = call(
-            self._buffer.take.remote(count, version, timeout), timeout + QUICK, "the replay buffer"
-        )
+        """See the protocol. The wait happens in the buffer's actor; while that is started again, nothing is there."""
+        try:
+            metas: list[FragmentMeta] = call(
+                self._buffer.take.remote(count, version, timeout), timeout + QUICK, "the replay buffer"
+            )
+        except Restarting as error:
+            raise StoreTimeoutError(str(error)) from error
         return metas
 
     def fetch(self, fragment_ids: Sequence[int]) -> list[Fragment | None]:
         """See the protocol. Tells the buffer which fragments are lost."""
-        fragments = _read(call(self._buffer.references.remote(list(fragment_ids)), what="the replay buffer"))
+        try:
+            fragments = _read(call(self._buffer.references.remote(list(fragment_ids)), what="the replay buffer"))
+        except Restarting:
+            return [None] * len(fragment_ids)  # it held the references, so that the data is gone with it
         lost = [number for number, fragment in zip(fragment_ids, fragments, strict=True) if fragment is None]
         if lost:
             self._buffer.lost.remote(lost)
@@ -43,7 +50,10 @@ class RemoteStore:
 
     def previous(self, fragment_ids: Sequence[int]) -> list[Fragment | None]:
         """See the protocol."""
-        return _read(call(self._buffer.previous.remote(list(fragment_ids)), what="the replay buffer"))
+        try:
+            return _read(call(self._buffer.previous.remote(list(fragment_ids)), what="the replay buffer"))
+        except Restarting:
+            return [None] * len(fragment_ids)
 
 
 def _read(references: Sequence[list[Any] | None]) -> list[Fragment | None]:

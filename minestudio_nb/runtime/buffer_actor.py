@@ -1,13 +1,19 @@
 """The replay buffer's actor: :class:`~minestudio_nb.rollout.replay_buffer.ReplayBuffer` plus waiting, by asyncio.
 
-It holds metadata and references only; the data stays in the object stores of the nodes that made it.
+It holds metadata and references only; the data stays in the object stores of the nodes that made it. Ray starts it
+again when it died. It is empty then, and grants nothing until the supervisor has told it what it must know.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import os
+import socket
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import ray
 
 from minestudio_nb.config.schema import OnlineConfig
 from minestudio_nb.contracts.fragments import FragmentMeta
@@ -16,46 +22,79 @@ from minestudio_nb.rollout.replay_buffer import BufferStats, ReplayBuffer, Sched
 
 __all__ = ["ReplayBufferActor"]
 
+HOLD_SECONDS = 60.0
+"""How long fragments wait in one that was started again and knows nothing yet."""
+REMEMBERED = 100_000
+"""Of so many fragments it is known that they came, so that they are not taken a second time."""
+
 
 class ReplayBufferActor:
     """One event loop runs all methods, so none needs a lock. References come and go in lists of one, which keeps Ray
     from replacing them by their data."""
 
-    def __init__(self, config: OnlineConfig, schedule: Schedule, supervisor: Any) -> None:
+    def __init__(self, config: OnlineConfig, schedule: Schedule, supervisor: Any, first_life: int = 0) -> None:
+        """``first_life`` is that of the workers that the session begins with."""
         self._core: ReplayBuffer[list[Any]] = ReplayBuffer.of(config, schedule)
         self._supervisor = supervisor
         self._changed = asyncio.Condition()
         self._closed: str | None = None
+        self._first_life = first_life
         self._lives: dict[int, int] = {}
-        """How often each worker was replaced. What a dead one still asks or sends is told by its life."""
+        """Which life of each worker counts. What a dead one still asks or sends is told by its life."""
+        self._seen: OrderedDict[tuple[Any, int, int], None] = OrderedDict()
+        """Stream, life and position of fragments that came."""
+        self._knows = not (ray.is_initialized() and ray.get_runtime_context().was_current_actor_reconstructed)
+        """Whether it has been told what its predecessor knew."""
 
     # Rollout workers.
 
-    async def acquire(self, worker: int, life: int, count: int, timeout: float) -> int | None:
-        """How many of ``count`` fragments may be begun; waits up to ``timeout`` seconds for one. None: stop."""
-        await self._until(lambda: self._core.wanted() > 0 or not self._lives_still(worker, life), timeout)
-        if self._closed is not None or not self._lives_still(worker, life):
+    async def acquire(self, worker: int, life: int, held: int, count: int, timeout: float) -> int | None:
+        """How many of ``count`` fragments may be begun; waits up to ``timeout`` seconds for one. None: stop.
+
+        ``held`` is how many the worker may begin or has begun already.
+        """
+
+        def decided() -> bool:
+            return self._knows and (self._core.wanted() > 0 or not self._lives_still(worker, life))
+
+        if self._knows and self._lives_still(worker, life):
+            self._core.set_outstanding(worker, held)
+        await self._until(decided, timeout)
+        if self._closed is not None:
             return None
-        return self._core.grant(worker, count)
+        if not self._knows:
+            return 0
+        return self._core.grant(worker, count) if self._lives_still(worker, life) else None
 
     async def release(self, worker: int, count: int) -> None:
         """``count`` granted fragments will not come."""
         self._core.release(worker, count)
         await self._tell()
 
-    async def forget_worker(self, worker: int) -> int:
-        """A worker is gone and will be replaced; returns how many granted fragments went with it."""
-        self._lives[worker] = self._lives.get(worker, 0) + 1
+    async def forget_worker(self, worker: int, life: int) -> int:
+        """A worker is gone and one of another ``life`` comes; returns how many granted fragments went with it."""
+        if self._lives.get(worker) == life:
+            return 0
+        self._lives[worker] = life
         before = self._core.stats().outstanding
         self._core.forget_worker(worker)
         await self._tell()
         return before - self._core.stats().outstanding
 
     async def add(self, life: int, metas: Sequence[FragmentMeta], references: Sequence[Any]) -> None:
-        """Finished fragments of one worker; the numbers in ``metas`` do not count, the buffer gives its own."""
+        """Finished fragments of one worker; the numbers in ``metas`` do not count, the buffer gives its own.
+
+        One that came before is left out: a worker that got no answer sends it once more.
+        """
+        if not self._knows:
+            await self._until(lambda: self._knows, HOLD_SECONDS)
         for meta, reference in zip(metas, references, strict=True):
-            if self._lives_still(meta.stream.worker, life):
+            key = (meta.stream, life, meta.index)
+            if self._knows and self._lives_still(meta.stream.worker, life) and key not in self._seen:
+                self._seen[key] = None
                 self._core.add(meta.stream, meta.index, meta.version, meta.length, meta.nbytes, [reference], meta.task)
+        while len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
         await self._tell()
 
     # The trainer.
@@ -65,6 +104,8 @@ class ReplayBufferActor:
         taken: list[FragmentMeta] = []
 
         def enough() -> bool:
+            if not self._knows:
+                return False
             taken.extend(self._core.take(count, version) or ())
             return bool(taken)
 
@@ -97,6 +138,33 @@ class ReplayBufferActor:
 
     # The supervisor.
 
+    async def beat(self) -> tuple[int, str, bool]:
+        """A sign of life: process id, machine, and whether it needs no :meth:`restore`."""
+        return os.getpid(), socket.gethostname(), self._knows
+
+    async def restore(
+        self,
+        version: int | None,
+        lives: Mapping[int, int],
+        settings: Mapping[str, int],
+        first_id: int,
+        closed: str | None,
+    ) -> None:
+        """Tells one that was started again what its predecessor knew; fragments get numbers from ``first_id`` on.
+
+        The gate stays shut until weights are published, or the trainer has asked for fragments and not found them.
+        """
+        if not self._knows:
+            if version is not None and self._core.version is None:
+                self._core.publish(version, collect=False)
+            self._lives.update(lives)
+            for name, value in settings.items():
+                setattr(self._core, name, value)
+            self._core.next_id = max(self._core.next_id, first_id)
+            self._closed = self._closed or closed
+            self._knows = True
+        await self._tell()
+
     async def published(self, version: int, collect: bool) -> None:
         """Workers hold the weights of ``version``: the gate opens, if there is a next iteration to ``collect`` for."""
         self._core.publish(version, collect)
@@ -120,7 +188,7 @@ class ReplayBufferActor:
         await self._tell()
 
     def _lives_still(self, worker: int, life: int) -> bool:
-        return life == self._lives.get(worker, 0)
+        return life == self._lives.get(worker, self._first_life)
 
     async def _tell(self) -> None:
         async with self._changed:

@@ -75,15 +75,23 @@ class Claims:
     Args:
         holder: who started the session; None: nobody holds them.
         tell: gets a sentence when they change hands.
+        keep: gets who holds them, None for nobody, whenever that changes.
     """
 
-    def __init__(self, holder: Holder | None, tell: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self,
+        holder: Holder | None,
+        tell: Callable[[str], None] = lambda text: None,
+        keep: Callable[[Holder | None], None] = lambda holder: None,
+    ) -> None:
         self._lock = threading.Lock()
         self._machine = this_machine()
         self._holder = holder
         self._since = time.time()
         self._heard_at = time.monotonic()
         self._tell = tell
+        self._keep = keep
+        keep(holder)
 
     def hear(self, holder: Holder) -> str:
         """A sign of life of a process. Returns who else holds the controls; empty where it may give orders."""
@@ -101,6 +109,8 @@ class Claims:
                 return other
             before, self._holder = self._holder, holder
             self._heard_at = time.monotonic()
+            if before is None or not before.same_as(holder):
+                self._keep(holder)
             if before is None or before.same_as(holder):
                 return ""
             self._since = time.time()
@@ -113,6 +123,7 @@ class Claims:
         with self._lock:
             if self._holder is not None and self._holder.same_as(holder):
                 self._holder = None
+                self._keep(None)
 
     def require(self, holder: Holder, order: str) -> None:
         """Gives the controls to a process that has an order; SessionStateError where another one holds them."""

@@ -7,7 +7,7 @@ supervisor actor, the inline runtime calls it directly.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,12 +20,19 @@ __all__ = ["Controls"]
 class Controls:
     """Thread-safe implementation of :class:`minestudio_nb.contracts.protocols.ControlBox` and of its other side."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        edits: Sequence[Edit] = (),
+        paused: bool = False,
+        keep: Callable[[bool, Sequence[Edit]], None] = lambda paused, edits: None,
+    ) -> None:
+        """``edits`` and ``paused`` are from before; ``keep`` gets both whenever one of them changes."""
         self._changed = threading.Condition()
         self._changes = 0
         self._changes_read = 0
-        self._edits: list[Edit] = []
-        self._paused = False
+        self._edits: list[Edit] = list(edits)
+        self._paused = paused
+        self._keep = keep
         self._stop = False
         self._requests: list[Mapping[str, Any]] = []
 
@@ -98,6 +105,7 @@ class Controls:
         with self._changed:
             edit = self._edits[revision - 1]
             self._edits[revision - 1] = replace(edit, status=status, iteration=iteration, reason=reason)
+            self._keep(self._paused, self._edits)
 
     def _order(self, revision: int) -> ControlOrder:
         self._changes_read = self._changes
@@ -116,5 +124,6 @@ class Controls:
             self._touch()
 
     def _touch(self) -> None:
+        self._keep(self._paused, self._edits)
         self._changes += 1
         self._changed.notify_all()

@@ -28,7 +28,7 @@ from typing import Any
 
 import psutil
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError
 
 from minestudio_nb.runtime.cluster import ClusterRecord
 from minestudio_nb.runtime.names import NAMESPACE, SUPERVISOR, actor_name
@@ -157,11 +157,11 @@ def _wait_detached(arguments: argparse.Namespace, ended: threading.Event) -> str
             seen = True
             unclaimed: float = ray.get(supervisor.unclaimed_seconds.remote(), timeout=_LOOK_SECONDS)
             last_sign = time.monotonic()
+        except (GetTimeoutError, ActorUnavailableError):  # it hangs, or Ray is starting it again
+            unclaimed = time.monotonic() - last_sign
         except (ValueError, RayActorError):
             if seen:
                 return "the supervisor of the session is gone"
-            unclaimed = time.monotonic() - last_sign
-        except GetTimeoutError:
             unclaimed = time.monotonic() - last_sign
         if unclaimed > arguments.unclaimed_seconds:
             return f"nobody has asked for the session for {unclaimed:.0f} s"

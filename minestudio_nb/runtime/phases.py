@@ -29,13 +29,19 @@ class Phases:
         runtime: which runtime this is.
         run: where ``session.json`` goes.
         paused: whether a pause is asked for; training shows as paused then.
+        before: what ``session.json`` said, where this takes the place of a process of the same session that died.
     """
 
     def __init__(
-        self, spec: RuntimeSpec, runtime: Literal["ray", "inline"], run: RunDirectory, paused: Callable[[], bool]
+        self,
+        spec: RuntimeSpec,
+        runtime: Literal["ray", "inline"],
+        run: RunDirectory,
+        paused: Callable[[], bool],
+        before: SessionRecord | None = None,
     ) -> None:
         self._lock = threading.RLock()
-        self._phase: Phase = "new"
+        self._phase: Phase = "new" if before is None else "training" if before.phase == "paused" else before.phase
         self._paused = paused
         self._path = run.session
         now = time.time()
@@ -51,6 +57,9 @@ class Phases:
             detached=spec.detached,
             started_at=now,
         )
+        if before is not None:
+            known = {"phase": before.phase, "since": before.since, "failure": before.failure, "closed": before.closed}
+            self._record = replace(self._record, **known, started_at=before.started_at)
         self._write()
 
     @property

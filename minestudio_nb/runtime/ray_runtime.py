@@ -35,7 +35,7 @@ from minestudio_nb.contracts.view import Tile
 from minestudio_nb.errors import MineStudioError, ResourceError, RunError, SessionStateError, TrainingError
 from minestudio_nb.runs import ENDED, RunDirectory, SessionRecord
 from minestudio_nb.runtime.base import Cursor, EvaluationResult, Phase, RuntimeSpec, Snapshot
-from minestudio_nb.runtime.calls import QUICK, call
+from minestudio_nb.runtime.calls import HEAL_SECONDS, QUICK, Restarting, call, call_again
 from minestudio_nb.runtime.claims import Holder
 from minestudio_nb.runtime.cluster import ClusterRecord, HeadSettings, connect, start_head, stop_head
 from minestudio_nb.runtime.common import prepare_run, session_exporters
@@ -59,6 +59,8 @@ START_SECONDS = 60.0
 """How long attaching waits for a session that is starting."""
 CLAIM_SECONDS = 10.0
 """How long a stop waits to hear whether it is allowed; a supervisor that does not answer is stopped in any case."""
+ORDER_SECONDS = 60.0
+"""How long an order waits for a supervisor that died and is being started again."""
 PENDING_CALLS = 1000
 """Calls of one process that may wait for the supervisor before further telemetry is dropped."""
 
@@ -82,6 +84,9 @@ class RayRuntime:
         self._stopped = False
         self._ended = threading.Event()
         self._status: Mapping[str, Any] = {}
+        self._phase: Phase = "new"
+        self._silent_since: float | None = None
+        """Since when the supervisor has been starting again."""
 
     def start_rollout(self, timeout: float) -> EnvSpec:
         """Starts the cluster where the session has its own, then supervisor, buffer and workers.
@@ -168,6 +173,7 @@ class RayRuntime:
                 lifetime="detached" if self.spec.detached else None,
                 num_cpus=0,
                 resources=ON_THE_HEAD,
+                max_restarts=self.spec.config.config.restarts.process_lifetime,
                 max_concurrency=8,
                 max_pending_calls=PENDING_CALLS,
             )
@@ -181,14 +187,28 @@ class RayRuntime:
         self._order("start_trainer()", "start_trainer")
 
     def snapshot(self, cursor: Cursor) -> Snapshot:
-        """See the protocol. Where the supervisor is gone, says how the session ended as far as that is known."""
+        """See the protocol. Where the supervisor is gone, says how the session ended as far as that is known; while it
+        is being started again, nothing new."""
         try:
-            snapshot: Snapshot = self._ask("snapshot", cursor, self._holder)
+            snapshot: Snapshot = self._ask("snapshot", cursor, self._holder, heal=0.0)
+            self._silent_since = None
+        except Restarting as error:
+            now = time.monotonic()
+            self._silent_since = self._silent_since or now
+            if now - self._silent_since < HEAL_SECONDS:
+                return Snapshot(self._phase, cursor, {**self._status, "workers_alive": 0})
+            return Snapshot("failed", cursor, {**self._status, "workers_alive": 0, "failure": self._gone(str(error))})
         except TrainingError as error:
             phase, failure = self._last_phase() or ("failed", str(error))
             return Snapshot(phase, cursor, {**self._status, "workers_alive": 0, "failure": failure})
-        self._status = snapshot.status
+        self._status, self._phase = snapshot.status, snapshot.phase
         return snapshot
+
+    def _gone(self, why: str) -> str:
+        return (
+            f"the supervisor of session {self.spec.session!r} did not come back: {why}. Go on from the last checkpoint "
+            f"with load_config(..., resume={self.spec.session!r})."
+        )
 
     def _last_phase(self) -> tuple[Phase, str] | None:
         """How a session ended that is not there any more; None where it did not come to write that down."""
@@ -249,7 +269,10 @@ class RayRuntime:
         """See the protocol."""
         if self._headless:
             return True
-        return bool(call(self._living().wait.remote(timeout), timeout + QUICK, "the supervisor"))
+        try:
+            return bool(call(self._living().wait.remote(timeout), timeout + QUICK, "the supervisor"))
+        except Restarting:
+            return False
 
     def stop(self, timeout: float) -> None:
         """See the protocol. In a cluster of the session's own the cluster ends; in another one, only our actors do."""
@@ -311,13 +334,14 @@ class RayRuntime:
     def _headless(self) -> bool:
         return self._record is not None and not self._record.alive
 
-    def _ask(self, method: str, *arguments: Any) -> Any:
+    def _ask(self, method: str, *arguments: Any, heal: float = ORDER_SECONDS) -> Any:
+        """Waits up to ``heal`` seconds for a supervisor that died and is started again."""
         if self._headless:
             raise TrainingError(
                 f"the Ray head of session {self.spec.session!r} is gone, and its processes with it. Go on from the "
                 f"last checkpoint with load_config(..., resume={self.spec.session!r})."
             )
-        return call(getattr(self._living(), method).remote(*arguments), what="the supervisor")
+        return call_again(lambda: getattr(self._living(), method).remote(*arguments), what="the supervisor", heal=heal)
 
     def _order(self, words: str, method: str, *arguments: Any) -> Any:
         """An order, which is refused where another process holds the controls; ``words`` are what the user called."""

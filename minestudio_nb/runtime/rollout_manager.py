@@ -17,9 +17,11 @@ from minestudio_nb.contracts.protocols import TelemetrySink
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.contracts.view import Tile, TileState
+from minestudio_nb.environments.build import env_seed
 from minestudio_nb.errors import ResourceError
 from minestudio_nb.runtime.actors import RolloutWorkerWrapper
 from minestudio_nb.runtime.base import RuntimeSpec
+from minestudio_nb.runtime.buffer_service import BufferService
 from minestudio_nb.runtime.calls import QUICK, call
 from minestudio_nb.runtime.names import NAMESPACE, actor_name
 
@@ -27,10 +29,6 @@ __all__ = ["RolloutManager"]
 
 logger = logging.getLogger(__name__)
 
-LIFETIME_RESTARTS = 10
-"""Deaths of one rollout worker after which replacing it is given up."""
-RESTARTS_PER_MINUTE = 3
-"""Deaths of one rollout worker within a minute after which replacing it is given up."""
 PREVIEW_SECONDS = 5.0
 """How long a worker keeps copying frames for previews after it was asked for some."""
 
@@ -54,12 +52,19 @@ class RolloutManager:
     def __init__(
         self,
         spec: RuntimeSpec,
-        buffer: Any,
+        buffer: BufferService,
         supervisor: Any,
         telemetry: TelemetrySink,
         on_failure: Callable[[str], None],
+        first_life: int = 0,
+        suffix: str = "",
+        paused: bool = False,
     ) -> None:
+        """``first_life`` is that of the first workers, and ``suffix`` ends the names of their actors."""
         self._spec = spec
+        self._first_life, self._suffix, self._paused = first_life, suffix, paused
+        self._ordered: dict[int, str] = {}
+        """Why a worker is being killed."""
         self._buffer = buffer
         self._supervisor = supervisor
         self._telemetry = telemetry
@@ -108,7 +113,8 @@ class RolloutManager:
         ask = asks(self._spec.config.config)[0]
         resources = dict(ask.each)
         deaths = len(self._deaths.get(index, ()))
-        role = f"rollout_worker_{index}" + (f"_restart_{deaths}" if deaths else "")  # a dead actor's name stays taken
+        # A dead actor's name stays taken for a while.
+        role = f"rollout_worker_{index}{self._suffix}" + (f"_restart_{deaths}" if deaths else "")
         actor = (
             ray.remote(RolloutWorkerWrapper)
             .options(
@@ -121,12 +127,36 @@ class RolloutManager:
                 max_concurrency=8,
                 max_restarts=0,  # the manager replaces a worker itself: a new one needs the weights first
             )
-            .remote(self._spec, index, deaths, self._buffer, self._supervisor)
+            .remote(self._spec, index, self._first_life + deaths, self._buffer.actor, self._supervisor)
         )
+        if self._paused:
+            actor.pause.remote(True)
         if self._weights is not None:
             actor.set_weights.remote([self._weights])
         with self._lock:
             self._workers[index] = _Worker(actor, actor.run.remote(), actor.whereabouts.remote())
+
+    def watched(self) -> dict[str, tuple[Any, Callable[[Any], Any]]]:
+        """The workers for :class:`Heartbeats`, by role."""
+        with self._lock:
+            return {_role(index): (worker.actor, _beat) for index, worker in self._workers.items()}
+
+    def kill(self, role: str, cause: str) -> None:
+        """Kills a worker that does not answer or says itself that it must go; it is replaced like any that died."""
+        with self._lock:
+            found = [(index, worker) for index, worker in self._workers.items() if _role(index) == role]
+            for index, _ in found:
+                self._ordered[index] = cause
+        for _, worker in found:
+            ray.kill(worker.actor)
+
+    def pause(self, paused: bool) -> None:
+        """Lets no environment step from the next batch on, or lets all go on."""
+        with self._lock:
+            self._paused = paused
+            actors = [worker.actor for worker in self._workers.values()]
+        for actor in actors:
+            actor.pause.remote(paused)
 
     def alive(self) -> int:
         """Workers whose loop has not ended."""
@@ -216,7 +246,7 @@ class RolloutManager:
             pid, node = (None, "") if worker is None else _known(worker.whereabouts)
             begins = "restarting" if deaths.get(index) else "starting"
             state = "dead" if worker is None else "alive" if worker.run in running and pid else begins
-            row = {"role": f"rollout worker {index}", "state": state, "pid": pid, "node": node}
+            row = {"role": _role(index), "state": state, "pid": pid, "node": node}
             rows.append({**row, "restarts": len(deaths.get(index, ())), "cause": causes.get(index, "")})
         return rows
 
@@ -259,9 +289,15 @@ class RolloutManager:
         try:
             ray.get(run, timeout=QUICK)
         except RayTaskError as error:
+            if isinstance(error.cause, MemoryError):  # as good as killed for it
+                with self._lock:
+                    actor = self._workers[index].actor
+                ray.kill(actor)
+                self._died(index, "out of memory")
+                return
             self._give_up(index, f"failed: {type(error.cause).__name__}: {error.cause}", str(error))
         except RayError as error:
-            self._died(index, _first_line(error))
+            self._died(index, self._ordered.pop(index, "") or _first_line(error))
         else:
             with self._lock:
                 del self._workers[index]  # it was told to stop
@@ -271,14 +307,22 @@ class RolloutManager:
         deaths = self._deaths.setdefault(index, [])
         deaths.append(now)
         self._causes[index] = cause
-        lately = sum(now - moment < 60 for moment in deaths)
-        if len(deaths) > LIFETIME_RESTARTS or lately > RESTARTS_PER_MINUTE:
-            self._give_up(index, f"died {len(deaths)} times ({lately} within a minute), the last time: {cause}", cause)
+        limits = self._spec.config.config.restarts
+        lately = sum(now - moment < limits.window for moment in deaths)
+        if len(deaths) > limits.process_lifetime or lately > limits.process_per_window:
+            often = f"{len(deaths)} times ({lately} within {limits.window:g} s, see restarts)"
+            self._give_up(index, f"died {often}, the last time: {cause}", cause)
             return
-        dropped = call(self._buffer.forget_worker.remote(index), what="the replay buffer")
+        life = self._first_life + len(deaths)
+        dropped = self._buffer.forget_worker(index, life)
         text = f"died ({cause}) and was replaced; {dropped} fragments that it had begun were dropped"
         self._start_worker(index)
-        self._tell(index, "worker_restart", text, "warning")
+        self._tell(index, "worker_restart", text, "warning", cause=cause, life=life, seeds=self._seeds(index, life))
+
+    def _seeds(self, index: int, life: int) -> list[int]:
+        """What the environments of a worker are seeded with: each life has its own, so that nothing is repeated."""
+        settings = self._spec.config.config.rollout_config.worker_config
+        return [env_seed(settings.seed, index, env, life=life) for env in range(settings.num_envs)]
 
     def _give_up(self, index: int, text: str, detail: str) -> None:
         with self._lock:
@@ -290,6 +334,14 @@ class RolloutManager:
     def _tell(self, index: int, kind: str, text: str, severity: Any, **data: Any) -> None:
         source = f"worker {index}"
         self._telemetry.event(Event(kind, f"Rollout {source} {text}.", severity, source, data=data))
+
+
+def _role(index: int) -> str:
+    return f"rollout worker {index}"
+
+
+def _beat(actor: Any) -> Any:
+    return actor.beat.remote()
 
 
 def _known(whereabouts: Any) -> tuple[int | None, str]:

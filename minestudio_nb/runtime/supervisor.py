@@ -2,14 +2,21 @@
 
 It holds what users read and write (telemetry hub, control box, phase), starts everything else, and outlives the process
 that made it where the session is detached. Each of its parts is a class of its own; here they are only connected.
+
+Ray starts it again when it dies, and what it had started dies with it. It goes on from files then: numbers and events,
+orders (:mod:`.kept`), the phase, the newest checkpoint.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import ray
@@ -22,20 +29,25 @@ from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.contracts.view import Tile
 from minestudio_nb.contracts.weights import WeightsPackage
-from minestudio_nb.runs import RunDirectory
+from minestudio_nb.runs import ENDED, RunDirectory, SessionRecord
+from minestudio_nb.runs.checkpoints import iteration_of, newest_first
 from minestudio_nb.runtime.base import Cursor, RuntimeSpec, Snapshot
-from minestudio_nb.runtime.buffer_actor import ReplayBufferActor
-from minestudio_nb.runtime.calls import PUBLISH_SECONDS, call
+from minestudio_nb.runtime.buffer_service import BufferService
+from minestudio_nb.runtime.calls import PUBLISH_SECONDS, Restarting, call
 from minestudio_nb.runtime.claims import Claims, Holder
 from minestudio_nb.runtime.common import full_return_window, session_exporters, session_status
 from minestudio_nb.runtime.controls import Controls
-from minestudio_nb.runtime.names import NAMESPACE, ON_THE_HEAD, actor_name
+from minestudio_nb.runtime.heartbeats import Heartbeats
+from minestudio_nb.runtime.kept import Keeper
 from minestudio_nb.runtime.phases import Phases
 from minestudio_nb.runtime.rollout_manager import RolloutManager
-from minestudio_nb.runtime.training import TrainerRun
+from minestudio_nb.runtime.training import RankProcess, TrainerRun
+from minestudio_nb.runtime.watchdog import Watchdog
 from minestudio_nb.telemetry import Hub, ProcessTrees, ResourceMeter
 
 __all__ = ["CONCURRENCY", "Supervisor"]
+
+logger = logging.getLogger(__name__)
 
 TILES_SECONDS = 1.0
 """How long a preview waits for a worker."""
@@ -44,6 +56,8 @@ CONCURRENCY = {"telemetry": 1, "trainer": 4, "wait": 16}
 their own, so that a snapshot never waits behind them."""
 
 BUFFER_SETTINGS = "rollout_config.replay_buffer_config."
+BUFFER = "replay buffer"
+"""Its role among the processes."""
 
 
 class Supervisor:
@@ -54,8 +68,14 @@ class Supervisor:
         is who starts the session."""
         self._spec = spec
         config = spec.config.config
+        self._watchdog = Watchdog(config.timeouts.heartbeat)
         run = RunDirectory.open(spec.run_root, spec.session)
         me = ray.get_runtime_context().current_actor
+        again = ray.get_runtime_context().was_current_actor_reconstructed
+        before = SessionRecord.read(run.session) if again else None
+        self._keeper = Keeper(run, again)
+        kept, life = self._keeper.kept, self._keeper.kept.life << 16  # one worker dies less often than that
+        self._suffix = f"_again_{kept.life}" if again else ""
         cpus = Resources.detect().cpus if spec.address is None else ray.cluster_resources().get("CPU", 1.0)
         # The whole system. Actors belong to this process and end with it.
         #   rollout workers --fragments--> buffer --> trainer --weights--> supervisor --> rollout workers
@@ -64,18 +84,16 @@ class Supervisor:
         self._resources = ResourceMeter(self._processes, object_store_use, cpus)
         window = config.rollout_config.episode_statistics_config.window
         self._hub = Hub.reload(run, session_exporters(spec, run), self._resources, window)
-        self._controls = Controls()
-        self._phases = Phases(spec, "ray", run, lambda: self._controls.paused)
-        self._claims = Claims(holder, lambda text: self._hub.event(Event("controls", text, source="session")))
-        self._buffer = (
-            ray.remote(ReplayBufferActor)
-            .options(
-                name=actor_name(spec.session, "replay_buffer"), namespace=NAMESPACE, num_cpus=0, resources=ON_THE_HEAD
-            )
-            .remote(config, chosen_schedule(config, cpus), me)
+        self._controls = Controls(kept.edits, kept.paused, self._keeper.orders)
+        self._phases = Phases(spec, "ray", run, lambda: self._controls.paused, before)
+        self._claims = Claims(kept.holder if again else holder, self._tell_controls, self._keeper.holder)
+        self._buffer = BufferService(spec, chosen_schedule(config, cpus), me, life, self._hub, self._fail, self._suffix)
+        self._rollout = RolloutManager(
+            spec, self._buffer, me, self._hub, self._fail, life, self._suffix, self._controls.paused
         )
-        self._rollout = RolloutManager(spec, self._buffer, me, self._hub, self._fail)
-        self._training = TrainerRun(spec, self._buffer, me, self._hub, lambda: self._version, self._training_ended)
+        buffer = self._buffer.actor
+        self._training = TrainerRun(spec, buffer, me, self._hub, lambda: self._version, self._training_ended)
+        self._beats = Heartbeats(config.timeouts.heartbeat, config.start_seconds)
 
         self._over = threading.Event()
         self._stopping = threading.Lock()
@@ -85,6 +103,9 @@ class Supervisor:
         self._claimed_at = time.monotonic()
         self._env_spec: EnvSpec | None = None
         self._weights: Any = None
+        threading.Thread(target=self._beat, name="heartbeats", daemon=True).start()
+        if before is not None:
+            threading.Thread(target=self._go_on, args=(before,), name="going-on", daemon=True).start()
 
     # What a session calls.
 
@@ -106,8 +127,10 @@ class Supervisor:
         return self._env_spec
 
     def start_trainer(self) -> None:
-        """Starts training in the background."""
+        """Starts training in the background, unless it was started before."""
         assert self._env_spec is not None, "start_rollout comes first"
+        if self._training.started:
+            return
         self._phases.enter("training")
         self._training.start(self._env_spec)
 
@@ -149,13 +172,15 @@ class Supervisor:
         return self._controls.edit(key, value)
 
     def pause(self) -> None:
-        """Asks for a pause at the next border; workers stop when their credits are used up."""
+        """Asks the trainer for a pause at the next border; environments do not step from their next batch on."""
         self._controls.pause()
+        self._rollout.pause(True)
         self._phases.look()
 
     def resume(self) -> None:
         """Ends a pause."""
         self._controls.resume()
+        self._rollout.pause(False)
         self._phases.look()
 
     def request(self, kind: str, arguments: Mapping[str, Any]) -> None:
@@ -191,7 +216,8 @@ class Supervisor:
                 return
             self._controls.stop()
             self._training.join(timeout * 0.6)
-            call(self._buffer.close.remote("the session stops"), what="the replay buffer")
+            with contextlib.suppress(Restarting):
+                call(self._buffer.close("the session stops"), what="the replay buffer")
             self._training.join(1.0)
             self._rollout.stop(max(1.0, deadline - time.monotonic() - 2.0))
             self._phases.close()
@@ -219,7 +245,7 @@ class Supervisor:
     def edited(self, key: str, value: Any) -> None:
         """Passes an edit that was applied on to the buffer, where it is one of its settings."""
         if key.startswith(BUFFER_SETTINGS):
-            call(self._buffer.configure.remote(key.removeprefix(BUFFER_SETTINGS), value), what="the replay buffer")
+            self._buffer.configure(key.removeprefix(BUFFER_SETTINGS), value)
 
     @ray.method(concurrency_group="trainer")
     def forward(self, wish: Mapping[str, Any]) -> None:
@@ -238,7 +264,7 @@ class Supervisor:
         self._weights = ray.put(package)  # a copy of this process's own, which a dying trainer does not take along
         self._rollout.publish(self._weights, package.version, PUBLISH_SECONDS)
         self._version = package.version
-        call(self._buffer.published.remote(package.version, collect), what="the replay buffer")
+        self._buffer.published(package.version, collect)
 
     @ray.method(concurrency_group="telemetry")
     def statistics(self) -> dict[str, Any]:
@@ -251,9 +277,11 @@ class Supervisor:
         self._hub.rewind(iteration, state)
 
     @ray.method(concurrency_group="trainer")
-    def trainer_process(self, pid: int) -> None:
-        """A training process on this node tells its process id, for the session's CPU time."""
-        self._processes.add(pid)
+    def trainer_process(self, rank: RankProcess) -> None:
+        """A training process tells where it is, for the session's CPU time if it is here, and to be watched."""
+        if rank.node == socket.gethostname():
+            self._processes.add(rank.pid)
+        self._training.add_rank(rank)
 
     @ray.method(concurrency_group="telemetry")
     def trainer_result(self, reason: str, failure: str, detail: str) -> None:
@@ -275,13 +303,73 @@ class Supervisor:
             "policy_version": self._version,
             "workers_alive": self._rollout.alive(),
             "workers": self._rollout.count,
-            "processes": self._rollout.processes(),
+            "processes": self._process_rows(),
             "resources": self._resources.shown(),
             "started_at": self._phases.started_at,
             "since": self._phases.since,
             "stop_reason": self._stop_reason,
             "failure": self._phases.failure,
         }
+
+    def _process_rows(self) -> list[dict[str, Any]]:
+        """All processes that are watched; ``silent_seconds`` says for how long each has not answered."""
+        rows = [*self._rollout.processes(), self._buffer.process(), *self._training.processes()]
+        silence = self._beats.silence()
+        return [{**row, "silent_seconds": silence.get(row["role"], 0.0)} for row in rows]
+
+    def _tell_controls(self, text: str) -> None:
+        self._hub.event(Event("controls", text, source="session"))
+
+    def _beat(self) -> None:
+        """Asks all processes for signs of life, for as long as the session goes on."""
+        try:
+            while not self._over.wait(self._beats.interval):
+                buffer = {BUFFER: (self._buffer.actor, lambda _: self._buffer.beat())}
+                actors = {**buffer, **self._rollout.watched(), **self._training.watched()}
+                self._beats.look(actors, self._answered, self._silent)
+        except Exception as error:
+            logger.exception("the heartbeats failed")
+            self._fail(f"the watch over its processes failed: {type(error).__name__}: {error}")
+
+    def _answered(self, role: str, answer: Any) -> None:
+        if role == BUFFER:
+            self._buffer.answered(answer)
+        elif answer:
+            self._rollout.kill(role, str(answer))
+
+    def _silent(self, role: str, seconds: float) -> None:
+        cause = f"it did not answer for {seconds:.0f} s (timeouts.heartbeat) and was killed"
+        self._hub.event(Event("silent", f"The {role} did not answer for {seconds:.0f} s and is killed.", "warning"))
+        if role == BUFFER:
+            self._buffer.kill(cause)
+        self._rollout.kill(role, cause)
+        self._training.kill(role, cause)
+
+    def _go_on(self, before: SessionRecord) -> None:
+        """Takes the place of a supervisor that died: everything that it had started is started anew."""
+        if before.phase in ENDED:
+            self._over.set()
+            return
+        config = self._spec.config.config
+        folder = resumable(self._spec, self._hub.iterations_done)
+        newest = "" if folder is None else folder.name
+        deaths, limit = self._keeper.died(newest), config.restarts.without_checkpoint
+        source = f"the checkpoint {newest}" if newest else "the beginning, as there is no checkpoint yet"
+        text = f"The supervisor died, and everything with it. It was started again, and goes on from {source}."
+        self._hub.event(Event("supervisor_restart", text, "warning", "supervisor"))
+        if before.phase == "new" or deaths > limit:
+            why = "while the session started" if before.phase == "new" else f"{deaths} times at {source}"
+            self._fail(f"the supervisor died {why}")
+            return
+        try:
+            self._env_spec = self._rollout.start(config.start_seconds)
+            if before.phase in ("training", "paused"):
+                last = self._hub.last_point() or {"values": {}}
+                self._version = int(last["values"].get("train/policy_version", -1))
+                self._training.start(self._env_spec, None if folder is None else str(folder), self._suffix)
+        except Exception as error:
+            logger.exception("the session could not be started again")
+            self._fail(f"it could not be started again: {type(error).__name__}: {error}")
 
     def _training_ended(self, reason: str, failure: str) -> None:
         if failure:
@@ -299,7 +387,14 @@ class Supervisor:
         self._hub.event(Event("failure", f"The session failed: {cause}", "error", "supervisor"))
         self._over.set()
         self._controls.stop()
-        self._buffer.close.remote(cause)
+        self._buffer.close(cause)
+
+
+def resumable(spec: RuntimeSpec, iterations_done: int) -> Path | None:
+    """The newest checkpoint whose iterations all have their points, else the newest of all; None without any."""
+    folders = newest_first(RunDirectory(spec.run_root, spec.session).checkpoints)
+    told = [folder for folder in folders if iteration_of(folder) <= iterations_done]
+    return next(iter(told or folders), None)
 
 
 def object_store_use() -> tuple[float, float] | None:

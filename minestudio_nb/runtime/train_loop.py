@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import socket
 import traceback
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import ray
 import torch
 
 from minestudio_nb.policies import build_policy, choose_device
 from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime.adapters import RemoteControl, RemotePublisher, RemoteStore, RemoteTelemetry
 from minestudio_nb.runtime.calls import PUBLISH_SECONDS, call
-from minestudio_nb.runtime.training import TrainJob
+from minestudio_nb.runtime.training import RankProcess, TrainJob
 
 __all__ = ["train_loop"]
 
@@ -27,7 +29,7 @@ def train_loop(arguments: dict[str, Any]) -> None:
     """
     job: TrainJob = arguments["job"]
     supervisor = job.supervisor
-    call(supervisor.trainer_process.remote(os.getpid()), what="the supervisor")
+    call(supervisor.trainer_process.remote(_this_process()), what="the supervisor")
     try:
         reason = _train(job)
     except Exception as error:
@@ -36,6 +38,12 @@ def train_loop(arguments: dict[str, Any]) -> None:
         raise
     if reason is not None:
         call(supervisor.trainer_result.remote(reason, "", ""), what="the supervisor")
+
+
+def _this_process() -> RankProcess:
+    group = torch.distributed.is_available() and torch.distributed.is_initialized()
+    rank = torch.distributed.get_rank() if group else 0
+    return RankProcess(rank, os.getpid(), socket.gethostname(), ray.get_runtime_context().current_actor)
 
 
 def rewind(job: TrainJob, iteration: int, extra: Mapping[str, Any]) -> None:

@@ -21,10 +21,7 @@ from minestudio_nb.runs.checkpoints import LATEST, newest_first
 from minestudio_nb.runtime.base import RuntimeSpec
 from minestudio_nb.runtime.names import NAMESPACE, actor_name
 
-__all__ = ["TrainJob", "TrainerRun"]
-
-MAX_RESTARTS = 3
-"""Deaths of training processes, without a new checkpoint in between, after which restarting is given up."""
+__all__ = ["RankProcess", "TrainJob", "TrainerRun"]
 
 LOOK_SECONDS = 60.0
 """How often the wait for a training's end is renewed."""
@@ -58,6 +55,16 @@ class TrainJob:
         return config if self.resume is None else config.with_value("train_config.resume", self.resume)
 
 
+@dataclass(frozen=True)
+class RankProcess:
+    """Where a training process is."""
+
+    rank: int
+    pid: int
+    node: str
+    actor: Any
+
+
 class TrainerRun:
     """Waits for Ray Train on a thread of its own in the supervisor's process.
 
@@ -85,12 +92,47 @@ class TrainerRun:
         self._failure = ""
         self._detail = ""
         self._attempts = 0
+        self._suffix = ""
+        self._ranks: dict[int, RankProcess] = {}
+        self._killed = self._cause = ""
+        """Why a rank was killed by us, and why training died the last time."""
         self._thread: threading.Thread | None = None
 
-    def start(self, env_spec: EnvSpec) -> None:
-        """Begins to train; returns at once."""
-        self._thread = threading.Thread(target=self._main, args=(env_spec,), name="ray-train", daemon=True)
+    def start(self, env_spec: EnvSpec, resume: str | None = None, suffix: str = "") -> None:
+        """Begins to train, or goes on from the checkpoint ``resume``; returns at once.
+
+        ``suffix`` ends the names of actors, where others of these names may not be quite gone.
+        """
+        self._suffix = suffix
+        self._thread = threading.Thread(target=self._main, args=(env_spec, resume), name="ray-train", daemon=True)
         self._thread.start()
+
+    @property
+    def started(self) -> bool:
+        """Whether it was told to start."""
+        return self._thread is not None
+
+    def add_rank(self, rank: RankProcess) -> None:
+        """A training process says where it is, so that it can be watched."""
+        self._ranks[rank.rank] = rank
+
+    def watched(self) -> dict[str, tuple[Any, Callable[[Any], Any]]]:
+        """The training processes for :class:`Heartbeats`, by role."""
+        return {_role(rank.rank): (rank.actor, _beat) for rank in self._ranks.copy().values()}
+
+    def kill(self, role: str, cause: str) -> None:
+        """Kills a training process that does not answer; training goes on from the newest checkpoint."""
+        for rank in self._ranks.copy().values():
+            if _role(rank.rank) == role:
+                self._killed = f"rank {rank.rank}: {cause}"
+                ray.kill(rank.actor)
+
+    def processes(self) -> list[dict[str, Any]]:
+        """Each training process's ``role, state, pid, node, restarts, cause``."""
+        restarts = max(0, self._attempts - 1)
+        rest = {"state": "alive", "restarts": restarts, "cause": self._cause}
+        ranks = sorted(self._ranks.copy().values(), key=lambda rank: rank.rank)
+        return [{"role": _role(rank.rank), "pid": rank.pid, "node": rank.node, **rest} for rank in ranks]
 
     def result(self, reason: str, failure: str, detail: str) -> None:
         """What a training process says about its end while it can: rank 0 the reason, any rank its failure."""
@@ -105,19 +147,22 @@ class TrainerRun:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def _main(self, env_spec: EnvSpec) -> None:
-        resume: str | None = None
+    def _main(self, env_spec: EnvSpec, resume: str | None) -> None:
         newest_at_death: str | None = None
         deaths = 0
         while True:
             cause = self._fit(env_spec, resume)
+            self._ranks = {}
+            if cause is not None:
+                cause, self._killed = self._killed or cause, ""
+                self._cause = cause
             if self._reason or self._failure or cause is None:
                 break
             newest = self._newest_checkpoint()
             resume = None if newest is None else LATEST
             deaths = deaths + 1 if newest == newest_at_death else 1
             newest_at_death = newest
-            if deaths > MAX_RESTARTS:
+            if deaths > self._spec.config.config.restarts.without_checkpoint:
                 self._failure = f"training processes died {deaths} times without a checkpoint in between: {cause}"
                 break
             source = f"the checkpoint {newest}" if newest else "where it began, as there is no checkpoint yet"
@@ -135,8 +180,8 @@ class TrainerRun:
     def _fit(self, env_spec: EnvSpec, resume: str | None) -> str | None:
         """One attempt; None when it ended by itself, else one line about the process that died."""
         os.environ.update(RAY_TRAIN_SETTINGS)
-        first_version = self._newest_version() + 1 if self._attempts else 0
-        again = self._attempts > 0
+        first_version = max(0, self._newest_version() + 1) if self._attempts or resume else 0
+        again = self._attempts > 0 or (bool(self._suffix) and resume is None)
         job = TrainJob(self._spec, env_spec, self._buffer, self._supervisor, resume, again, first_version)
         self._attempts += 1
         try:
@@ -155,7 +200,7 @@ class TrainerRun:
         actor = (
             ray.remote(OneRank)
             .options(
-                name=actor_name(self._spec.session, f"trainer_{self._attempts}"),
+                name=actor_name(self._spec.session, f"trainer_{self._attempts}{self._suffix}"),
                 namespace=NAMESPACE,
                 num_cpus=resources.pop("CPU", 0),
                 num_gpus=resources.pop("GPU", 0),
@@ -231,6 +276,18 @@ class OneRank:
 def _labels(spec: RuntimeSpec) -> dict[str, str] | None:
     """What the nodes of training processes must be labelled with, as Ray wants it."""
     return dict(asks(spec.config.config)[1].labels) or None
+
+
+def _role(rank: int) -> str:
+    return f"trainer rank {rank}"
+
+
+def _beat(actor: Any) -> Any:
+    return actor.__ray_call__.remote(_nothing)  # which every actor answers, Ray Train's too
+
+
+def _nothing(actor: Any) -> None:
+    """What a training process does for a sign of life."""
 
 
 def _first_line(error: BaseException) -> str:

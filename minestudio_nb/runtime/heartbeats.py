@@ -1,0 +1,93 @@
+"""Heartbeats: the one place where a process that has stopped, and does not end, is found.
+
+The supervisor asks every process of its session for a sign of life, every few seconds, and counts for how long each has
+not answered. On a loaded machine answers are late but come, so that the limit (``timeouts.heartbeat``) is far above
+what an answer takes; and only time counts in which the supervisor itself was running.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+__all__ = ["BEAT_SECONDS", "Heartbeats"]
+
+BEAT_SECONDS = 5.0
+"""How often each process is asked, or a quarter of the limit where that is shorter."""
+
+
+@dataclass
+class _Asked:
+    actor: Any
+    answer: Any
+    """The call that was not answered yet."""
+    silent: float = 0.0
+    """Seconds since it was asked."""
+
+
+class Heartbeats:
+    """Not thread-safe: one thread calls :meth:`look`, every :attr:`interval` seconds. :meth:`silence` is for any.
+
+    Args:
+        limit: seconds of silence that are too many.
+        start_limit: the same for a process that has never answered: it may still be starting, or wait for room.
+    """
+
+    def __init__(self, limit: float, start_limit: float) -> None:
+        self.interval = min(BEAT_SECONDS, limit / 4)
+        self._limit, self._start_limit = limit, start_limit
+        self._asked: dict[str, _Asked] = {}
+        self._heard: dict[str, Any] = {}
+        """The actors that have answered, by name."""
+        self._looked_at = time.monotonic()
+
+    def look(
+        self,
+        actors: Mapping[str, tuple[Any, Callable[[Any], Any]]],
+        answered: Callable[[str, Any], None],
+        silent: Callable[[str, float], None],
+    ) -> None:
+        """Takes in what was answered, asks anew, and finds the silent.
+
+        Args:
+            actors: by name, each process to watch, and how to ask it: a function from the actor to a call's reference.
+            answered: called with a name and what was answered.
+            silent: called with a name and for how long it has been silent, which is too long.
+        """
+        now = time.monotonic()
+        elapsed = min(now - self._looked_at, 2 * self.interval)  # a supervisor that was held up blames nobody
+        self._looked_at = now
+        self._asked = {name: asked for name, asked in self._asked.items() if _same(actors.get(name), asked.actor)}
+        waiting = {asked.answer: name for name, asked in self._asked.items()}
+        done = ray.wait(list(waiting), num_returns=len(waiting), timeout=0)[0] if waiting else []
+        for reference in done:
+            name = waiting[reference]
+            actor = self._asked.pop(name).actor
+            try:
+                answer = ray.get(reference, timeout=self._limit)
+            except RayError:
+                continue  # it died, which others see; it is asked again where it comes back
+            self._heard[name] = actor
+            answered(name, answer)
+        for name, asked in list(self._asked.items()):
+            asked.silent += elapsed
+            limit = self._limit if self._heard.get(name) is asked.actor else self._start_limit
+            if asked.silent > limit:
+                del self._asked[name]
+                silent(name, asked.silent)
+        for name, (actor, ask) in actors.items():
+            if name not in self._asked:
+                self._asked[name] = _Asked(actor, ask(actor))
+
+    def silence(self) -> dict[str, float]:
+        """Seconds for which each process has not answered."""
+        return {name: asked.silent for name, asked in dict(self._asked).items()}
+
+
+def _same(entry: tuple[Any, Any] | None, actor: Any) -> bool:
+    return entry is not None and entry[0] is actor
