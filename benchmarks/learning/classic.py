@@ -97,7 +97,7 @@ EXPERIMENTS = (
                 "https://huggingface.co/sb3/ppo_lstm-CartPoleNoVel-v1",
             ),
         ),
-        key_settings=("train_config.anneal_clip_linearly", "train_config.use_normalized_vf"),
+        key_settings=("train_config.use_normalized_vf",),
     ),
     Experiment(
         name="acrobot",
