@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
-__all__ = ["LATEST", "checkpoint_folders", "iteration_of", "newest_first"]
+__all__ = ["LATEST", "checkpoint_folders", "how_to_go_on", "iteration_of", "newest_first"]
 
 LATEST = "latest"
 """The file with the name of the checkpoint that was written last."""
@@ -41,3 +42,20 @@ def newest_first(directory: Path) -> list[Path]:
         return folders
     place = folders.index(named)
     return folders[place:] + folders[:place]
+
+
+def how_to_go_on(run: Path) -> str:
+    """One sentence with the command that goes on with the run in ``run`` from its newest checkpoint.
+
+    Where functions of a notebook are part of its configuration, only the notebook can: the sentence says so.
+    """
+    name, config = run.name, run / "config.yaml"
+    saved = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else "generator_module: <"
+    if re.search(r"^generator_module: ['\"]?<", saved, re.MULTILINE):
+        return (
+            "Go on from its newest checkpoint where its functions are: "
+            f"OnlineSession({name!r}, run_root={str(run.parent)!r}), then load_config(..., resume={name!r})."
+        )
+    words = ["python", "-m", "minestudio_nb.run", str(config), "--name", name]
+    words += ["--run-root", str(run.parent), "--resume", name]
+    return f"Go on from its newest checkpoint: {shlex.join(words)}"

@@ -34,6 +34,7 @@ from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.view import Tile
 from minestudio_nb.errors import MineStudioError, ResourceError, RunError, SessionStateError, TrainingError
 from minestudio_nb.runs import ENDED, RunDirectory, SessionRecord
+from minestudio_nb.runs.checkpoints import how_to_go_on
 from minestudio_nb.runtime.base import Cursor, EvaluationResult, Phase, RuntimeSpec, Snapshot
 from minestudio_nb.runtime.calls import HEAL_SECONDS, QUICK, Restarting, call, call_again
 from minestudio_nb.runtime.claims import Holder
@@ -338,8 +339,8 @@ class RayRuntime:
         """Waits up to ``heal`` seconds for a supervisor that died and is started again."""
         if self._headless:
             raise TrainingError(
-                f"the Ray head of session {self.spec.session!r} is gone, and its processes with it. Go on from the "
-                f"last checkpoint with load_config(..., resume={self.spec.session!r})."
+                f"the Ray head of session {self.spec.session!r} is gone, and its processes with it. "
+                f"{how_to_go_on(self._run.path)}"
             )
         return call_again(lambda: getattr(self._living(), method).remote(*arguments), what="the supervisor", heal=heal)
 
@@ -403,7 +404,7 @@ def _await_rollout(runtime: RayRuntime) -> None:
 
 def _living_cluster(run: RunDirectory, known: SessionRecord | None) -> ClusterRecord:
     """The session's own cluster; RunError with what is left to do when it is gone."""
-    go_on = f"Go on from its last checkpoint: load_config(..., resume={run.name!r})."
+    go_on = how_to_go_on(run.path)
     over = known is not None and known.phase in ENDED
     if not run.cluster.exists():
         what = f"is over ({known.phase})" if over and known is not None else "never had a cluster, or was stopped"

@@ -6,15 +6,21 @@ a mark in their environment that everything a driver starts inherits.
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import signal
 import subprocess
+import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from minestudio_nb.runs.checkpoints import newest_first
 from minestudio_nb.runtime.cluster import ClusterRecord
-from tests.runtime.ray_support import eventually, processes_started_for, said, start_driver
+from minestudio_nb.runtime.processes import CLUSTER_MARK
+from tests.runtime.ray_support import REPOSITORY, eventually, processes_started_for, said, start_driver
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
@@ -100,11 +106,13 @@ def test_a_killed_driver_takes_its_session_along(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_a_killed_head_takes_everything_along_and_the_session_says_so(tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+def test_a_killed_head_takes_everything_along_and_the_session_says_how_to_go_on(tmp_path: Path) -> None:
+    """The command that it names is run as it is, and goes on where the session was."""
     code = """
 import os, signal
 runtime = start("headless")
-until_point(runtime, 1)
+until_point(runtime, 3)
 say("ready")
 sys.stdin.readline()
 snapshot = runtime.snapshot(Cursor())
@@ -114,19 +122,41 @@ say("stopped")
 sys.stdin.readline()
 """
     driver = start_driver(PRELUDE + code, "own-head", tmp_path)
+    run = tmp_path / "headless"
     assert driver.stdin is not None
     try:
         said(driver, "ready")
-        os.kill(ClusterRecord.read(tmp_path / "headless" / "cluster.json").pid, signal.SIGKILL)
+        os.kill(ClusterRecord.read(run / "cluster.json").pid, signal.SIGKILL)
         eventually(lambda: none_left("own-head", but=driver.pid), 60.0, "the processes of a killed head")
         driver.stdin.write("\n")
         driver.stdin.flush()
         phase = said(driver, "phase")
-        assert "failed" in phase and "resume=" in phase
+        assert "failed" in phase
         said(driver, "stopped")
         assert none_left("own-head", but=driver.pid)
     finally:
         kill(driver)
+    command = phase.partition("newest checkpoint: ")[2]
+    assert command.startswith("python -m minestudio_nb.run ") and command.endswith("--resume headless")
+    done = int(newest_first(run / "checkpoints")[0].name.removeprefix("iteration_"))
+    rows = (run / "metrics.jsonl").read_bytes().count(b"\n")
+    assert done >= rows - 1, "at most one iteration is lost"
+    words = shlex.split(command.replace("python", shlex.quote(sys.executable), 1))
+    # The run had no end in sight; nothing else is added.
+    words += [f"train_config.num_iterations={done + 5}"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "MSNB_TEST_MARK": "own-head"}
+    environment.pop(CLUSTER_MARK, None)
+    again = subprocess.run(
+        words, cwd="/", env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=400
+    )
+    assert again.returncode in (0, 1), again.stdout
+    points = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [point["iteration"] for point in points] == list(range(1, done + 6)), again.stdout
+    steps = [point["env_steps"] for point in points]
+    assert all(after > before for before, after in pairwise(steps))
+    versions = [point["values"]["train/policy_version"] for point in points]
+    assert versions == sorted(set(versions))
+    assert none_left("own-head") and not [path for path in run.rglob(".*") if path.name != ".gitignore"]
 
 
 @pytest.mark.full
