@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from minestudio_nb import OnlineSession
 
-__all__ = ["OURS", "ROOT", "Arm", "Experiment", "Job", "Published", "Result", "experiments", "find"]
+__all__ = ["OURS", "ROOT", "Arm", "Experiment", "Job", "Published", "Result", "experiments", "find", "train_ours"]
 
 ROOT = Path(__file__).resolve().parents[2]
 FAMILIES = ("classic", "grids", "voxel", "forgetting", "crafter_world")
