@@ -21,6 +21,8 @@ CRASHES = ("raise", "raise_in_reset")
 LIES = ("nan_reward", "nan_observation", "wrong_shape", "wrong_dtype", "odd_flag")
 DEATHS = ("exit", "kill")
 STALLS = ("stop",)
+PEACE = "peace"
+"""A file beside the directory with which no fault happens any more."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class HostileEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
     def fault(self) -> str:
         """The fault of this step, mostly none; those that end a process do so here."""
         number = int(self.dice.choice(len(self.chances), p=self.chances))
-        if number == len(self.kinds):
+        if number == len(self.kinds) or (self.directory.parent / PEACE).exists():
             return ""
         kind = self.kinds[number]
         (self.directory / f"{kind}-{os.getpid()}-{time.monotonic_ns()}").touch()

@@ -10,7 +10,7 @@ import pytest
 
 from minestudio_nb import OnlineSession
 from minestudio_nb.config import load_config
-from tests.support.hostile_env import CRASHES, DEATHS, LIES, STALLS, HostileFactory
+from tests.support.hostile_env import CRASHES, DEATHS, LIES, PEACE, STALLS, HostileFactory
 
 PATIENT = {"env_per_window": 1_000, "env_lifetime": 10_000, "window": 0.1}
 """Environments break far more often here than anybody would accept."""
@@ -45,6 +45,7 @@ def test_cartpole_learns_although_environments_crash_and_lie(tmp_path: Path) -> 
         assert kinds.total() > 100 and set(kinds) == {CRASHES[0], *LIES}
         assert kinds.total() - 8 <= restarts <= kinds.total(), "none was overlooked; the last are in no point any more"
         assert events
+        (tmp_path / PEACE).touch()
         assert session.evaluate(20).mean_return >= 150
         episodes = session.episodes()
         assert (episodes["episode_return"] == episodes["length"]).all(), "no reward of a cut episode is counted"
@@ -60,4 +61,5 @@ def test_cartpole_is_solved_although_processes_die_and_stall(tmp_path: Path) -> 
     session, kinds = play(tmp_path, "cartpole", HostileFactory(str(faults), rates), *limits, restarts=PATIENT)
     with session:
         assert kinds.total() > 50 and set(kinds) >= {*DEATHS, *STALLS}
+        (tmp_path / PEACE).touch()
         assert session.evaluate(20).mean_return >= 475
