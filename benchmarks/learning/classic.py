@@ -80,15 +80,16 @@ EXPERIMENTS = (
         config="benchmarks/learning/configs/masked_cartpole.yaml",
         about=(
             "Only the cart's position and the pole's angle are seen, in units of the bounds at which the episode ends; "
-            "how fast they change has to be remembered. The same settings with a GRU (`mlp_gru`) and without memory "
-            "(`mlp`)."
+            "how fast they change has to be remembered. The same settings with a GRU (`mlp_gru`), with a GRU whose "
+            "values are in units of reward (`use_normalized_vf=false`), and without memory (`mlp`)."
         ),
         arms=(
             Arm("recurrent", "mlp_gru"),
+            Arm("raw_values", "mlp_gru, values in reward units", ("train_config.use_normalized_vf=false",)),
             Arm("feed_forward", "mlp", ("policy=mlp", "train_config.context_length=1")),
         ),
         seeds=(0, 1, 2, 3, 4),
-        cpu_seconds=55,
+        cpu_seconds=35,
         solved=475.0,
         published=(
             Published(

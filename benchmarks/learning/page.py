@@ -91,7 +91,7 @@ def _overview(shown: Sequence[Experiment], done: dict[str, list[Result]]) -> str
             mine = [line for line in lines if line["arm"] == arm.name]
             if not mine:
                 continue
-            first = arm is experiment.arms[0]
+            first = mine[0] is lines[0]
             name = f"[{experiment.title}](#{_anchor(experiment.title)})" if first else ""
             numbers = published.value if first and (published := next(iter(experiment.published), None)) else ""
             chance = _chance(lines) if first else ""
@@ -188,11 +188,16 @@ def _lacking(experiment: Experiment, lines: Sequence[Result]) -> str:
 def _hyperparameters(experiment: Experiment, lines: Sequence[Result]) -> str:
     settings = lines[0]["settings"]
     keys = dict.fromkeys((*KEY_SETTINGS, *experiment.key_settings))
-    named = ", ".join(f"`{key.rpartition('.')[2]}` {_setting(settings[key])}" for key in keys if key in settings)
+    named = ", ".join(f"`{_label(key)}` {_setting(settings[key])}" for key in keys if key in settings)
     link = f"[{experiment.config}](../{experiment.config})"
     days = sorted({line["day"] for line in lines})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     return f"Settings: {link}, {named}. Run {when}."
+
+
+def _label(key: str) -> str:
+    section, _, name = key.rpartition(".")
+    return f"policy {name}" if section == "policy_config" else name
 
 
 def _setting(value: Any) -> str:

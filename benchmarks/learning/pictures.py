@@ -47,7 +47,9 @@ def draw(experiment: Experiment, lines: Sequence[Result]) -> None:
     if chance:
         axes.axhline(float(np.mean(chance)), color=GREY, linestyle=":", linewidth=1.0, label="random policy")
     if experiment.solved is not None:
-        axes.axhline(experiment.solved, color=GREY, linestyle="--", linewidth=1.0, label=f"{experiment.solved:g}")
+        axes.axhline(
+            experiment.solved, color=GREY, linestyle="--", linewidth=1.0, label=f"solved: {experiment.solved:g}"
+        )
     axes.set_title(experiment.title, fontsize=10)
     axes.set_xlabel("env steps", fontsize=9)
     axes.set_ylabel(f"{experiment.measure}, latest 50 episodes", fontsize=9)
