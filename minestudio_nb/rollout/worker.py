@@ -101,6 +101,7 @@ class RolloutWorker:
         self._life = life
         self._turned_at = math.inf
         """When the loop last began something that must end soon; infinite while it only waits."""
+        self._has_turned = False
         self._pool: EnvPool | None = None
         self._sums: dict[str, float] = {}
         """Metrics since the last report; all of them are sums."""
@@ -217,14 +218,19 @@ class RolloutWorker:
     def overdue(self) -> str:
         """What keeps this worker's loop from going on for too long, in words; empty while all is well. Any thread.
 
-        A policy that hangs shows after ``timeouts.step`` and ``timeouts.heartbeat`` together.
+        A policy that hangs shows after ``timeouts.step`` and ``timeouts.heartbeat`` together; the first batch, for
+        which it may have to be compiled, may take as long as a start.
         """
         pool = self._pool
-        stuck = "" if pool is None else pool.overdue()
+        if pool is None:
+            return ""
+        stuck = pool.overdue()
         if stuck:
             return stuck
-        limit = self._config.timeouts.step + self._config.timeouts.heartbeat
-        late = time.monotonic() - self._turned_at
+        timeouts = self._config.timeouts
+        limit = timeouts.step + timeouts.heartbeat if self._has_turned else self._config.start_seconds
+        moved = max(self._turned_at, float(pool.arrays.phase_since.max()))  # in one turn, many may step in a row
+        late = time.monotonic() - moved
         return f"its loop has not moved for {late:.0f} s, with no environment at fault" if late > limit else ""
 
     def close(self) -> None:
@@ -323,6 +329,7 @@ class RolloutWorker:
         outcome = pool.collect(self._limit, waiting, linger if linger >= LINGER_AT_LEAST else 0.0)
         self._add("rollout/env_seconds", time.perf_counter() - began)
         self._absorb(outcome)
+        self._has_turned = True
         if time.monotonic() - self._reported_at > REPORT_SECONDS:
             self._report()
 

@@ -68,9 +68,10 @@ class Snapshot:
     started_at, since, stop_reason, failure``; times are Unix seconds, ``since`` is that of the phase; ``stop_reason``
     and ``failure`` are texts, empty while there is none; ``return_window`` is the mean return of the latest episodes,
     ``window_full`` says whether these are as many as ``episode_statistics_config.window``. ``buffer_fragments`` is the
-    capacity of the replay buffer. ``processes`` lists the rollout workers, each with ``role, state, pid, node,
-    restarts, cause``; ``resources`` are the newest values of the metrics ``system/...``, without that prefix, with
-    ``cores`` and ``gpus`` of the machine."""
+    capacity of the replay buffer. ``processes`` lists the rollout workers, with Ray also replay buffer and training
+    processes, each with ``role, state, pid, node, restarts, cause``, and with Ray ``silent_seconds``, 0 while it
+    answers; ``resources`` are the newest values of the metrics ``system/...``, without that prefix, with ``cores`` and
+    ``gpus`` of the machine."""
     points: Sequence[Mapping[str, Any]] = ()
     """One dict per closed iteration: ``iteration, time, env_steps, values: {metric: float}``."""
     events: Sequence[Event] = ()

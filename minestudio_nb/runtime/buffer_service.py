@@ -16,6 +16,7 @@ from minestudio_nb.rollout.replay_buffer import Schedule
 from minestudio_nb.runtime.base import RuntimeSpec
 from minestudio_nb.runtime.buffer_actor import ReplayBufferActor
 from minestudio_nb.runtime.calls import QUICK, Restarting, call, call_again
+from minestudio_nb.runtime.heartbeats import Watched
 from minestudio_nb.runtime.names import NAMESPACE, ON_THE_HEAD, actor_name
 
 __all__ = ["BufferService"]
@@ -99,9 +100,9 @@ class BufferService:
 
     # Its life.
 
-    def beat(self) -> Any:
-        """The call that asks for a sign of life."""
-        return self.actor.beat.remote()
+    def watched(self) -> Watched:
+        """The actor, for :class:`Heartbeats`."""
+        return Watched(self.actor, lambda actor: actor.beat.remote())
 
     def answered(self, answer: tuple[int, str, bool]) -> None:
         """Takes a sign of life in. One that was started again must be told what it needs to know."""

@@ -15,10 +15,21 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-__all__ = ["BEAT_SECONDS", "Heartbeats"]
+__all__ = ["BEAT_SECONDS", "Heartbeats", "Watched"]
 
 BEAT_SECONDS = 5.0
 """How often each process is asked, or a quarter of the limit where that is shorter."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A process to be watched."""
+
+    actor: Any
+    ask: Callable[[Any], Any]
+    """From the actor to the reference of a call that it should answer at once."""
+    is_up: bool = False
+    """Whether it is known that it has started."""
 
 
 @dataclass
@@ -35,7 +46,7 @@ class Heartbeats:
 
     Args:
         limit: seconds of silence that are too many.
-        start_limit: the same for a process that has never answered: it may still be starting, or wait for room.
+        start_limit: the same for a process that is not known to be up: it may still be starting, or wait for room.
     """
 
     def __init__(self, limit: float, start_limit: float) -> None:
@@ -48,21 +59,21 @@ class Heartbeats:
 
     def look(
         self,
-        actors: Mapping[str, tuple[Any, Callable[[Any], Any]]],
+        processes: Mapping[str, Watched],
         answered: Callable[[str, Any], None],
         silent: Callable[[str, float], None],
     ) -> None:
         """Takes in what was answered, asks anew, and finds the silent.
 
         Args:
-            actors: by name, each process to watch, and how to ask it: a function from the actor to a call's reference.
+            processes: all that are to be watched, by name.
             answered: called with a name and what was answered.
             silent: called with a name and for how long it has been silent, which is too long.
         """
         now = time.monotonic()
         elapsed = min(now - self._looked_at, 2 * self.interval)  # a supervisor that was held up blames nobody
         self._looked_at = now
-        self._asked = {name: asked for name, asked in self._asked.items() if _same(actors.get(name), asked.actor)}
+        self._asked = {name: asked for name, asked in self._asked.items() if _same(processes.get(name), asked.actor)}
         waiting = {asked.answer: name for name, asked in self._asked.items()}
         done = ray.wait(list(waiting), num_returns=len(waiting), timeout=0)[0] if waiting else []
         for reference in done:
@@ -76,18 +87,20 @@ class Heartbeats:
             answered(name, answer)
         for name, asked in list(self._asked.items()):
             asked.silent += elapsed
-            limit = self._limit if self._heard.get(name) is asked.actor else self._start_limit
+            is_up = processes[name].is_up or self._heard.get(name) is asked.actor
+            limit = self._limit if is_up else self._start_limit
             if asked.silent > limit:
                 del self._asked[name]
                 silent(name, asked.silent)
-        for name, (actor, ask) in actors.items():
+        for name, process in processes.items():
             if name not in self._asked:
-                self._asked[name] = _Asked(actor, ask(actor))
+                self._asked[name] = _Asked(process.actor, process.ask(process.actor))
 
-    def silence(self) -> dict[str, float]:
-        """Seconds for which each process has not answered."""
-        return {name: asked.silent for name, asked in dict(self._asked).items()}
+    def silence(self) -> dict[str, int]:
+        """Seconds since each process was asked that has not answered in time; the others are left out."""
+        late = {name: asked.silent for name, asked in dict(self._asked).items()}
+        return {name: int(seconds) for name, seconds in late.items() if seconds > 2 * self.interval}
 
 
-def _same(entry: tuple[Any, Any] | None, actor: Any) -> bool:
-    return entry is not None and entry[0] is actor
+def _same(process: Watched | None, actor: Any) -> bool:
+    return process is not None and process.actor is actor

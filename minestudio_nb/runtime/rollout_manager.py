@@ -23,6 +23,7 @@ from minestudio_nb.runtime.actors import RolloutWorkerWrapper
 from minestudio_nb.runtime.base import RuntimeSpec
 from minestudio_nb.runtime.buffer_service import BufferService
 from minestudio_nb.runtime.calls import QUICK, call
+from minestudio_nb.runtime.heartbeats import Watched
 from minestudio_nb.runtime.names import NAMESPACE, actor_name
 
 __all__ = ["RolloutManager"]
@@ -136,10 +137,14 @@ class RolloutManager:
         with self._lock:
             self._workers[index] = _Worker(actor, actor.run.remote(), actor.whereabouts.remote())
 
-    def watched(self) -> dict[str, tuple[Any, Callable[[Any], Any]]]:
+    def watched(self) -> dict[str, Watched]:
         """The workers for :class:`Heartbeats`, by role."""
         with self._lock:
-            return {_role(index): (worker.actor, _beat) for index, worker in self._workers.items()}
+            workers = dict(self._workers)
+        return {
+            _role(index): Watched(worker.actor, _beat, _known(worker.whereabouts)[0] is not None)
+            for index, worker in workers.items()
+        }
 
     def kill(self, role: str, cause: str) -> None:
         """Kills a worker that does not answer or says itself that it must go; it is replaced like any that died."""

@@ -119,12 +119,9 @@ class Supervisor:
 
     def start_rollout(self, timeout: float) -> EnvSpec:
         """See :meth:`RolloutManager.start`."""
-        self._env_spec = self._rollout.start(timeout)
-        if self._spec.address is not None:
-            for pid in self._rollout.pids().values():
-                self._processes.add(pid)
+        spec = self._begin_rollout(timeout)
         self._phases.enter("rolling")
-        return self._env_spec
+        return spec
 
     def start_trainer(self) -> None:
         """Starts training in the background, unless it was started before."""
@@ -311,11 +308,18 @@ class Supervisor:
             "failure": self._phases.failure,
         }
 
+    def _begin_rollout(self, timeout: float) -> EnvSpec:
+        self._env_spec = self._rollout.start(timeout)
+        if self._spec.address is not None:
+            for pid in self._rollout.pids().values():
+                self._processes.add(pid)
+        return self._env_spec
+
     def _process_rows(self) -> list[dict[str, Any]]:
         """All processes that are watched; ``silent_seconds`` says for how long each has not answered."""
         rows = [*self._rollout.processes(), self._buffer.process(), *self._training.processes()]
         silence = self._beats.silence()
-        return [{**row, "silent_seconds": silence.get(row["role"], 0.0)} for row in rows]
+        return [{**row, "silent_seconds": silence.get(row["role"], 0)} for row in rows]
 
     def _tell_controls(self, text: str) -> None:
         self._hub.event(Event("controls", text, source="session"))
@@ -324,9 +328,8 @@ class Supervisor:
         """Asks all processes for signs of life, for as long as the session goes on."""
         try:
             while not self._over.wait(self._beats.interval):
-                buffer = {BUFFER: (self._buffer.actor, lambda _: self._buffer.beat())}
-                actors = {**buffer, **self._rollout.watched(), **self._training.watched()}
-                self._beats.look(actors, self._answered, self._silent)
+                processes = {BUFFER: self._buffer.watched(), **self._rollout.watched(), **self._training.watched()}
+                self._beats.look(processes, self._answered, self._silent)
         except Exception as error:
             logger.exception("the heartbeats failed")
             self._fail(f"the watch over its processes failed: {type(error).__name__}: {error}")
@@ -362,11 +365,11 @@ class Supervisor:
             self._fail(f"the supervisor died {why}")
             return
         try:
-            self._env_spec = self._rollout.start(config.start_seconds)
+            spec = self._begin_rollout(config.start_seconds)
             if before.phase in ("training", "paused"):
                 last = self._hub.last_point() or {"values": {}}
                 self._version = int(last["values"].get("train/policy_version", -1))
-                self._training.start(self._env_spec, None if folder is None else str(folder), self._suffix)
+                self._training.start(spec, None if folder is None else str(folder), self._suffix)
         except Exception as error:
             logger.exception("the session could not be started again")
             self._fail(f"it could not be started again: {type(error).__name__}: {error}")

@@ -19,6 +19,7 @@ from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runs.checkpoints import LATEST, newest_first
 from minestudio_nb.runtime.base import RuntimeSpec
+from minestudio_nb.runtime.heartbeats import Watched
 from minestudio_nb.runtime.names import NAMESPACE, actor_name
 
 __all__ = ["RankProcess", "TrainJob", "TrainerRun"]
@@ -116,9 +117,9 @@ class TrainerRun:
         """A training process says where it is, so that it can be watched."""
         self._ranks[rank.rank] = rank
 
-    def watched(self) -> dict[str, tuple[Any, Callable[[Any], Any]]]:
+    def watched(self) -> dict[str, Watched]:
         """The training processes for :class:`Heartbeats`, by role."""
-        return {_role(rank.rank): (rank.actor, _beat) for rank in self._ranks.copy().values()}
+        return {_role(rank.rank): Watched(rank.actor, _beat, is_up=True) for rank in self._ranks.copy().values()}
 
     def kill(self, role: str, cause: str) -> None:
         """Kills a training process that does not answer; training goes on from the newest checkpoint."""
