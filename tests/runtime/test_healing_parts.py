@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.exceptions import RayActorError
 
 from minestudio_nb.config.schema import OnlineConfig
 from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.fragments import FragmentMeta, StreamId
 from minestudio_nb.errors import StoreTimeoutError
 from minestudio_nb.runs import RunDirectory
+from minestudio_nb.runtime import heartbeats
 from minestudio_nb.runtime.buffer_actor import ReplayBufferActor
 from minestudio_nb.runtime.claims import Claims, Holder
 from minestudio_nb.runtime.controls import Controls
 from minestudio_nb.runtime.kept import FILE, Keeper, Kept
-from tests.runtime.ray_support import REPOSITORY
+from tests.runtime.ray_support import REPOSITORY, eventually
+from tests.runtime.test_ray_faults import gone
 
 CONFIG = OnlineConfig.from_dict(
     {"train_config": {"batch_size_per_gpu": 4, "batches_per_iteration": 1}, "lead": 1, "schedule": "alternate"}
@@ -146,9 +149,6 @@ def started_watched() -> tuple[subprocess.Popen[str], int]:
 
 
 def test_a_watchdog_kills_what_has_stopped_and_ends_with_it() -> None:
-    from tests.runtime.ray_support import eventually
-    from tests.runtime.test_ray_faults import gone
-
     process, dog = started_watched()
     with process:
         assert not gone(dog)
@@ -164,3 +164,64 @@ def test_a_watchdog_kills_what_has_stopped_and_ends_with_it() -> None:
         process.stdin.close()
         assert process.wait(60.0) == 0
     eventually(lambda: gone(dog), 60.0)
+
+
+class Clock:
+    """Time that a test moves, and calls that are answered when it says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.answers: dict[Any, Any] = {}
+        self.asked: list[Any] = []
+        monkeypatch.setattr(heartbeats, "time", self)
+        monkeypatch.setattr(heartbeats, "ray", self)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def ask(self, actor: Any) -> Any:
+        self.asked.append((actor, len(self.asked)))
+        return self.asked[-1]
+
+    def wait(self, references: list[Any], num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
+        done = [reference for reference in references if reference[0] in self.answers]
+        return done, [reference for reference in references if reference not in done]
+
+    def get(self, reference: Any, timeout: float) -> Any:
+        answer = self.answers[reference[0]]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def test_heartbeats_find_the_silent_and_blame_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    beats = heartbeats.Heartbeats(limit=60.0, start_limit=300.0)
+    answered: list[Any] = []
+    silent: list[tuple[str, float]] = []
+    actors = {name: object() for name in ("up", "well", "starting", "dying")}
+    processes = {name: heartbeats.Watched(actor, clock.ask, name == "up") for name, actor in actors.items()}
+    clock.answers = {actors["well"]: "fine", actors["dying"]: RayActorError()}
+
+    def look(after: float) -> None:
+        clock.now += after
+        beats.look(processes, lambda *heard: answered.append(heard), lambda *lost: silent.append(lost))
+
+    assert beats.interval == 5.0
+    for _ in range(13):
+        look(5.0)
+    assert answered == [("well", "fine")] * 12
+    assert not silent and beats.silence() == {"up": 60, "starting": 60}
+    look(1000.0)  # the supervisor itself was held up: that counts as two looks
+    assert silent == [("up", 70.0)]
+    del clock.answers[actors["well"]]
+    for _ in range(14):
+        look(5.0)
+    assert [name for name, _ in silent] == ["up", "up", "well"]
+    for _ in range(40):
+        look(5.0)
+    assert [seconds for name, seconds in silent if name == "starting"] == [305.0]
+    assert not [name for name, _ in silent if name == "dying"], "it answers, by its death"
+    processes["up"] = heartbeats.Watched(object(), clock.ask, True)
+    look(5.0)
+    assert "up" not in beats.silence(), "another process has all its time"
