@@ -43,6 +43,10 @@ Point = Mapping[str, Any]
 """One closed iteration: ``iteration``, ``time`` (Unix seconds), ``env_steps`` (total), ``values`` (name -> float), and
 ``tasks`` (task -> the fields of :class:`TaskStatistics` by name)."""
 
+STORE_FULL, STORE_FREE = 0.8, 0.65
+"""Share of Ray's object store in use from which it counts as full, since Ray moves objects to disk from there on, and
+below which it no longer does."""
+
 T = TypeVar("T")
 
 
@@ -165,6 +169,7 @@ class Hub:
         use = {} if self._resources is None else self._resources.values()  # takes milliseconds: not under the lock
         with self._lock:
             self._merge(batch)
+            self._look_at_store(use)
             now = time.time()
             self._derive(now, use)
             values = {name: self._open[name].value(METRICS[name].reduction) for name in METRICS if name in self._open}
@@ -350,6 +355,18 @@ class Hub:
             file.cut(is_later)
         except OSError as error:
             self._warn_once(f"cut {name}", f"{file.path} keeps rows that are taken back: {error}.")
+
+    def _look_at_store(self, use: Mapping[str, float]) -> None:
+        """Tells once that Ray's object store is full, and again when it was not and is once more."""
+        size, share = use.get("system/object_store_bytes", 0.0), use.get("system/object_store_fraction", 0.0)
+        if share >= STORE_FULL:
+            self._warn_once(
+                "object store",
+                f"Ray's object store holds {size / 2**20:.0f} MiB and is {share:.0%} full: Ray moves fragments to disk "
+                "and back, which is slow. Lower replay_buffer_config.max_chunks, or give the cluster a larger store.",
+            )
+        elif share < STORE_FREE:
+            self._warned.discard("object store")
 
     def _warn_once(self, cause: str, message: str) -> None:
         if cause in self._warned:

@@ -351,3 +351,16 @@ def test_points_show_the_processes_looked_at_once_a_second() -> None:
     first, second = (point["values"] for point in hub.news().points)
     assert first["system/cpu_seconds_total"] > 0 and first["system/memory_bytes"] > 1e7
     assert second["system/cpu_seconds_total"] == first["system/cpu_seconds_total"], "not looked at again so soon"
+
+
+def test_a_full_object_store_is_told_once_each_time() -> None:
+    shares = iter([0.5, 0.95, 0.99, 0.8, 0.95, 0.6, 0.97])
+    size = 80 * 2**20
+    meter = ResourceMeter(ProcessTrees([os.getpid()]), lambda: (next(shares) * size, float(size)))
+    hub = Hub(resources=meter)
+    for k in range(7):
+        meter._looked_at = -1e9  # it looks once a second at most
+        hub.iteration(k, {})
+    told = [event for event in hub.news().events if "object store" in event.message]
+    assert [event.severity for event in told] == ["warning", "warning"]
+    assert "holds 76 MiB and is 95% full" in told[0].message and "max_chunks" in told[0].message
