@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import av
@@ -75,3 +76,26 @@ def test_a_film_crew_tells_what_it_filmed_and_survives_what_it_cannot(tmp_path: 
     assert [event.severity for event in told] == ["warning", "info"]
     assert Path(told[1].data["path"]).is_file() and told[1].data["length"] == 6 and told[1].data["stream"] == [1, 2]
     assert "return 6.00" in told[1].message
+
+
+def test_without_room_for_a_video_nothing_of_it_is_left(tmp_path: Path) -> None:
+    """With a real limit of the system on the size of files; the next one, for which there is room, is whole."""
+    told: list[Event] = []
+    long = episode(24)
+    noise = np.random.default_rng(0)
+    long.frames = [noise.integers(0, 256, (240, 240, 3), np.uint8) for _ in range(25)]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    crew = FilmCrew(tmp_path, 20, told.append)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+        crew.deliver(long, summary())
+        crew.close(60)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+    (event,) = told
+    assert event.severity == "warning" and "File too large" in event.message
+    again = FilmCrew(tmp_path, 20, told.append)
+    again.deliver(long, summary())
+    again.close(60)
+    assert len(decoded(Path(told[1].data["path"]))) == 25
