@@ -10,14 +10,16 @@ import os
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-CRASHES = ("raise", "raise_in_reset")
+from minestudio_nb.environments.build import EnvFactory
+
+CRASHES = ("raise",)
 LIES = ("nan_reward", "nan_observation", "wrong_shape", "wrong_dtype", "odd_flag")
 DEATHS = ("exit", "kill")
 STALLS = ("stop",)
@@ -27,15 +29,14 @@ PEACE = "peace"
 
 @dataclass(frozen=True)
 class HostileFactory:
-    """Makes ``make(index)`` hostile: ``rates`` are the chances of each kind of fault in one step."""
+    """Makes what ``env_config`` describes hostile: ``rates`` are the chances of each kind of fault in one step."""
 
     directory: str
     rates: Mapping[str, float]
-    make: Any = field(default=None)
+    env_config: Mapping[str, Any]
 
     def __call__(self, index: int) -> gymnasium.Env[Any, Any]:
-        env = gymnasium.make("CartPole-v1") if self.make is None else self.make(index)
-        return HostileEnv(env, Path(self.directory), self.rates)
+        return HostileEnv(EnvFactory(self.env_config)(index), Path(self.directory), self.rates)
 
 
 class HostileEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
