@@ -83,6 +83,11 @@ EXPERIMENTS = (
             "how fast they change has to be remembered. The same settings with a GRU (`mlp_gru`), with a GRU whose "
             "values are in units of reward (`use_normalized_vf=false`), and without memory (`mlp`)."
         ),
+        finding=(
+            "With a memory the pole stands; without one it falls after 45 steps, whatever the seed. One of the five "
+            "seeds fell back half-way and had not made it up when the learning rate had gone to 0. The published "
+            "number is of one agent, trained once."
+        ),
         arms=(
             Arm("recurrent", "mlp_gru"),
             Arm("raw_values", "mlp_gru, values in reward units", ("train_config.use_normalized_vf=false",)),

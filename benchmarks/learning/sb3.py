@@ -107,8 +107,9 @@ def train(job: Job, folder: Path) -> Result:
                 returns.append(float(np.mean(latest)))
 
     clock = CpuClock()
-    env_config = config.env_config
-    env = make_vec_env(env_config.id, config.num_envs, config.train_config.seed, env_kwargs=env_config.kwargs)
+    # By itself it asks for pictures, and LunarLander then moves the sparks of its engines, too, whether seen or not.
+    arguments = {"render_mode": None, **config.env_config.kwargs}
+    env = make_vec_env(config.env_config.id, config.num_envs, config.train_config.seed, env_kwargs=arguments)
     model = PPO("MlpPolicy", env, device="cpu", **ppo_arguments(config))
     model.learn(config.train_config.num_iterations * config.samples_per_iteration, Curve())
     env.close()
