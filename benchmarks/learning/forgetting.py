@@ -84,6 +84,13 @@ def kept_and_learned(lines: Sequence[Result]) -> str:
     return "\n".join(rows)
 
 
+FINDING = (
+    "The number of sheep, the entropy bonus and rho were chosen with seed 0, so that hunting need not cost chopping: "
+    "where no sheep is in sight there is nothing to gain, and the old skill is worn away by the entropy bonus and by "
+    "chance, or kept by the penalty. With sixteen animals over a wider field, where a second of chopping costs a hit, "
+    "no rho met all three: 0.04 kept 56 % of the chopping for 60 % of the hunt (seed 0, 72,000 steps)."
+)
+
 EXPERIMENTS = (
     Experiment(
         name="forgetting",
@@ -91,15 +98,16 @@ EXPERIMENTS = (
         config="benchmarks/learning/configs/forgetting.yaml",
         about=(
             "The policies that `voxel_chop` trained, one for each seed, learn to hunt in the same forest with the same "
-            "axe and actions: sheep and pigs pay, logs pay nothing. With the penalty on leaving the pretrained policy "
-            "(`kl_divergence_coef_rho` 0.04, times 0.9995 after each iteration) and without. Curve and evaluations are "
-            "of the hunt; the other columns are mean returns of sampled actions in held-out worlds, before and after."
+            "axe and actions: six sheep near the start pay, logs pay nothing. With the penalty on leaving the "
+            "pretrained policy (`kl_divergence_coef_rho` 0.08, times 0.9995 after each iteration) and without. Curve "
+            "and evaluations are of the hunt; the other columns are mean returns of sampled actions in held-out "
+            "worlds, before and after."
         ),
         arms=(
-            Arm("kl", "with KL", ("train_config.kl_divergence_coef_rho=0.04",), fine_tune),
+            Arm("kl", "with KL", ("train_config.kl_divergence_coef_rho=0.08",), fine_tune),
             Arm("plain", "without", train=fine_tune),
         ),
-        cpu_seconds=160,
+        cpu_seconds=90,
         episodes=32,
         columns={
             "hunt_before": "hunt before",
@@ -108,6 +116,7 @@ EXPERIMENTS = (
             "chop": "chop_tree after",
         },
         details=kept_and_learned,
+        finding=FINDING,
         key_settings=("train_config.kl_divergence_coef_rho", "train_config.coef_rho_decay"),
         keep_weights=True,
     ),
