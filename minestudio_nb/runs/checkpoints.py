@@ -50,6 +50,8 @@ def how_to_go_on(run: Path) -> str:
     Where functions of a notebook are part of its configuration, only the notebook can: the sentence says so.
     """
     name, config = run.name, run / "config.yaml"
+    if not checkpoint_folders(run / "checkpoints"):
+        return f"It has saved no checkpoint yet, so it can only be started anew, under another name or without {run}."
     saved = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else "generator_module: <"
     if re.search(r"^generator_module: ['\"]?<", saved, re.MULTILINE):
         return (

@@ -121,8 +121,9 @@ class CheckpointStore:
         return target
 
     def point_to(self, folder: Path) -> None:
-        """Makes ``folder`` the one that a trainer goes on from."""
-        write_atomically(self.directory / LATEST, folder.name + "\n")
+        """Makes ``folder`` the one that a trainer goes on from, where it is one of these."""
+        if folder.parent == self.directory:
+            write_atomically(self.directory / LATEST, folder.name + "\n")
 
     def tidy(self) -> None:
         """Removes what a writer that was killed has left, and puts back what it was about to replace.

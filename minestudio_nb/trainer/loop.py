@@ -38,6 +38,7 @@ from minestudio_nb.trainer.checkpoints import (
     read_newest,
 )
 from minestudio_nb.trainer.collective import Collective, SingleProcess
+from minestudio_nb.trainer.parameters import lay_out_as_parameters
 from minestudio_nb.trainer.saving import CheckpointWriter
 
 __all__ = ["TrainResult", "TrainingLoop"]
@@ -218,16 +219,15 @@ class TrainingLoop(ABC):
         torch.manual_seed(self.seeded(OWN_DRAWS).initial_seed())
         self._agree_on_weights()
         self.prepare()
-        resume = self.config.train_config.resume
-        if self.is_main and self.checkpoints is not None:
-            self.checkpoints.tidy()
+        resume, own = self.config.train_config.resume, self.checkpoints
+        if self.is_main and own is not None:
+            own.tidy()
         self.collective.broadcast(None)  # nobody reads before that is done
         if resume:
-            own = self.checkpoints
             folder, checkpoint, problems = read_newest(find_checkpoints(resume, own or CheckpointStore(".")))
             for problem in problems:
                 self.event("resume", f"{problem} The one before it is tried.", "warning")
-            if self.is_main and own is not None and own.directory == folder.parent and own.newest() != folder:
+            if self.is_main and own is not None and own.newest() != folder:
                 own.point_to(folder)  # where another process that replaces this one shall go on, too
             self._resume(checkpoint)
             self.resumed(checkpoint)
@@ -244,7 +244,7 @@ class TrainingLoop(ABC):
             if self.progress.iteration != self._saved_at or (self._writer is not None and self._writer.must_retry()):
                 self.save()
         finally:
-            newest = self._written()
+            newest = self._writer.finish() if self._writer is not None else None
         done = self.progress
         return TrainResult(border.stop, done.iteration, done.version, done.env_steps, done.samples, newest)
 
@@ -283,13 +283,6 @@ class TrainingLoop(ABC):
             extra=dict(self._extra_state()) if self._extra_state else {},
         )
         self._writer.begin(freeze_checkpoint(checkpoint), label, self.config.train_config.keep_interval)
-
-    def _written(self) -> Path | None:
-        """Waits until what :meth:`save` took is on the disk; the newest checkpoint that is."""
-        if self._writer is None:
-            return None
-        self._writer.wait()
-        return self._writer.newest
 
     # Numbers and events.
 
@@ -448,6 +441,7 @@ class TrainingLoop(ABC):
             configured = [{key: value for key, value in group.items() if key != "params"} for group in groups]
             try:
                 self.optimizer.load_state_dict(dict(checkpoint.optimizer))
+                lay_out_as_parameters(self.optimizer)
             except ValueError as error:
                 raise CheckpointError(
                     f"The optimizer's state in the checkpoint belongs to other groups of parameters: {error}. Give "

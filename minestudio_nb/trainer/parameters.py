@@ -6,12 +6,13 @@ import fnmatch
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from minestudio_nb.contracts.fields import nearest_hint
 from minestudio_nb.errors import ConfigError
 
-__all__ = ["OWN_WEIGHT_DECAY", "RATE_FACTOR", "freeze", "parameter_groups", "trainable"]
+__all__ = ["OWN_WEIGHT_DECAY", "RATE_FACTOR", "freeze", "lay_out_as_parameters", "parameter_groups", "trainable"]
 
 RATE_FACTOR, OWN_WEIGHT_DECAY = "learning_rate_factor", "own_weight_decay"
 """Entries of the optimizer's groups: what multiplies the learning rate; whether weight decay is the group's own."""
@@ -79,3 +80,16 @@ def parameter_groups(
     if left:
         made.append({"params": list(left.values()), RATE_FACTOR: 1.0, OWN_WEIGHT_DECAY: False})
     return made
+
+
+def lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Gives the optimizer's tensors the order in memory of the parameters that they belong to.
+
+    A file has them in the usual order, and a fused optimizer reads memory as it lies: with parameters in channels_last
+    it would otherwise take the moments of other elements, and say nothing.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                laid_out = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False)
+                state[name] = laid_out.copy_(value)

@@ -31,7 +31,7 @@ class CheckpointWriter:
         self._error: Exception | None = None
         self._written: Path | None = None
         self._failing = False
-        self.newest: Path | None = None
+        self._newest: Path | None = None
         """The last one that is on the disk."""
 
     def begin(self, frozen: Frozen, label: str, keep_interval: int) -> None:
@@ -66,8 +66,13 @@ class CheckpointWriter:
             raise error
         if self._failing and written is not None:
             self._tell("checkpoint", f"Checkpoints are written again: {written.name}.", "info")
-        self._failing, self.newest = False, written
+        self._failing, self._newest = False, written
         return written
+
+    def finish(self) -> Path | None:
+        """Waits until nothing is being written; the last checkpoint that is on the disk."""
+        self.wait()
+        return self._newest
 
     def _write(self, frozen: Frozen, label: str, keep_interval: int) -> None:
         try:

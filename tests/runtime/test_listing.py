@@ -115,8 +115,8 @@ def test_phases_follow_one_another_and_are_written_down(tmp_path: Path) -> None:
     ("phase", "fields", "cause"),
     [
         ("training", {"runtime": "inline"}, r"runtime='inline', inside process .* threads there.*resume='x'"),
-        ("finished", {}, r"is over \(finished\).*resume='x'"),
-        ("training", {}, r"never had a cluster, or was stopped.*resume='x'"),
+        ("finished", {}, r"is over \(finished\).*It has saved no checkpoint yet"),
+        ("training", {}, r"never had a cluster, or was stopped.*It has saved no checkpoint yet"),
     ],
 )
 def test_attaching_to_what_is_not_there_says_why_and_how_to_go_on(

@@ -17,6 +17,7 @@ import torch
 
 from minestudio_nb.errors import CheckpointError
 from minestudio_nb.trainer import Checkpoint, CheckpointStore
+from minestudio_nb.trainer.parameters import lay_out_as_parameters
 from tests.support.training import Bench, same_weights, small_config
 
 WEIGHTS = {"layer.weight": torch.arange(3000.0).reshape(2, 1500)}
@@ -42,6 +43,7 @@ def full_disk(room: int) -> Iterator[None]:
 WRITERS = """
 import os, signal, sys, time, torch
 from minestudio_nb.trainer import Checkpoint, CheckpointStore
+from minestudio_nb.trainer.parameters import lay_out_as_parameters
 
 def write(folder, told):
     store, number = CheckpointStore(folder), 0
@@ -260,3 +262,29 @@ def test_training_does_not_wait_for_the_disk_except_for_the_checkpoint_before(tm
     may_end.set()
     thread.join(30)
     assert written == [1, 2, 3, 4]
+
+
+def test_the_moments_of_a_picture_policy_come_back_in_the_order_of_its_weights(tmp_path: Path) -> None:
+    """Its kernels are channels_last in memory, files are not, and the fused optimizer goes by memory."""
+    policy = torch.nn.Conv2d(3, 4, 2).to(memory_format=torch.channels_last)
+    gradients = [torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(k)) for k in (1, 2)]
+
+    def step(optimizer: torch.optim.Optimizer, gradient: torch.Tensor) -> None:
+        policy.weight.grad = gradient.contiguous(memory_format=torch.channels_last)
+        optimizer.step()
+
+    def after_two_steps(through_a_file: bool) -> torch.Tensor:
+        with torch.no_grad():
+            policy.weight.copy_(torch.arange(48.0).reshape(4, 3, 2, 2))
+        optimizer = torch.optim.AdamW([policy.weight], lr=0.1, fused=True)
+        step(optimizer, gradients[0])
+        if through_a_file:
+            store = CheckpointStore(tmp_path)
+            store.save(Checkpoint(1, {}, optimizer.state_dict(), {}))
+            optimizer = torch.optim.AdamW([policy.weight], lr=0.1, fused=True)
+            optimizer.load_state_dict(dict(store.load().optimizer))
+            lay_out_as_parameters(optimizer)
+        step(optimizer, gradients[1])
+        return policy.weight.detach().clone()
+
+    assert torch.equal(after_two_steps(False), after_two_steps(True))
