@@ -268,16 +268,19 @@ class Hub:
         with self._lock:
             gone = self._points.cut(lambda point: point["iteration"] > iteration)
             self._cut("metrics", lambda row: int(row.get("iteration") or 0) > iteration)
-            if not self._points.total:
+            if self._points.last() is None:
                 self._begun_with = iteration
+                self._reread_points()  # older ones than the ring held are in the file
             if state is not None:
                 self._open, self._open_episodes = {}, []
                 self._env_steps = int(state["env_steps"])
                 self._statistics.set_state(state["statistics"])
                 surplus = self._episodes.total - int(state.get("episodes", self._episodes.total))
                 if surplus > 0:
-                    gone += self._episodes.cut(_first(surplus))
+                    self._episodes.cut(_first(surplus))
+                    self._episodes.total -= max(0, self._episodes.total - int(state["episodes"]))
                     self._cut("episodes", _first(surplus))
+                    gone += surplus
             self._rewinds += gone > 0
 
     def last_point(self) -> Point | None:
@@ -346,6 +349,13 @@ class Hub:
             )
         else:
             self._warned.discard(f"file {name}")
+
+    def _reread_points(self) -> None:
+        file = self._files.get("metrics")
+        if file is not None:
+            self._points.total = 0
+            for row in read_json_lines(file.path):
+                self._points.add(_point(row))
 
     def _cut(self, name: str, is_later: Callable[[Mapping[str, Any]], bool]) -> None:
         file = self._files.get(name)

@@ -19,6 +19,7 @@ from minestudio_nb.contracts.telemetry import METRICS, Event, MetricBatch
 from minestudio_nb.errors import TelemetryError
 from minestudio_nb.runs import RunDirectory
 from minestudio_nb.telemetry import Hub, ProcessTrees, Recorder, ResourceMeter, read_history
+from minestudio_nb.telemetry import hub as hub_module
 from minestudio_nb.telemetry.files import JsonLinesFile
 
 
@@ -189,6 +190,25 @@ def test_what_came_after_a_checkpoint_is_taken_back_with_steps_and_episodes(run:
     assert [point["iteration"] for point in anew.points] == [1, 2, 3] and anew.rewinds == 1
     later = hub.news(anew.points_seen, anew.events_seen, anew.episodes_seen, anew.rewinds)
     assert not later.points and not later.episodes
+
+
+def test_more_is_taken_back_than_the_rings_hold(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("POINTS_KEPT", "EPISODES_KEPT"):
+        monkeypatch.setattr(hub_module, name, 3)
+    hub = Hub(run)
+    for k in range(1, 10):
+        hub.episodes([episode(float(k))])
+        hub.iteration(k, batch(rollout__env_steps=10))
+        if k == 2:
+            state = hub.get_state()
+    hub.rewind(2, state)
+    assert hub.iterations_done == 2 and hub.news().points_seen == 2 and hub.news().episodes_seen == 2
+    hub.episodes([episode(3.0)])
+    hub.iteration(3, batch(rollout__env_steps=1))
+    hub.close()
+    assert [row["env_steps"] for row in rows(run.metrics)] == [10, 20, 21]
+    assert [row["episode_return"] for row in rows(run.episodes)] == [1.0, 2.0, 3.0]
+    assert [point["iteration"] for point in hub.news().points] == [1, 2, 3]
 
 
 def test_a_trainer_that_was_replaced_takes_back_its_points_only(run: RunDirectory) -> None:
