@@ -66,10 +66,11 @@ def _score(task: Job, weights: Path) -> float:
 
 
 def kept_and_learned(lines: Sequence[Result]) -> str:
-    """What each arm kept of the old task and learned of the new one, as shares of means over seeds, in a table."""
+    """What each arm kept of the old task and learned of the new one, in shares of means over seeds that both have."""
+    both = set.intersection(*({line["seed"] for line in lines if line["arm"] == arm} for arm in ("kl", "plain")))
 
     def mean(arm: str, member: str) -> float:
-        values = [line[member] for line in lines if line["arm"] == arm]
+        values = [line[member] for line in lines if line["arm"] == arm and line["seed"] in both]
         return statistics.fmean(values) if values else math.nan
 
     def share(part: float, whole: float) -> str:

@@ -17,6 +17,8 @@ __all__ = ["EXPERIMENTS", "CellKinds", "doorkey_pixels", "memory_kinds", "succes
 
 KINDS = 11
 """Kinds of things in MiniGrid: unseen, empty, wall, floor, door, key, ball, box, goal, lava, agent."""
+VIEW = 3
+"""Cells that an agent sees ahead and to both sides of a task for memory."""
 TILE = 8
 """Pixels of a cell's side: 56x56 for the 7x7 cells that an agent sees."""
 
@@ -46,10 +48,15 @@ def doorkey_pixels(**arguments: Any) -> gymnasium.Env[Any, Any]:
 
 
 def memory_kinds(**arguments: Any) -> gymnasium.Env[Any, Any]:
-    """MiniGrid-MemoryS7-v0, seen as the kinds of the 7x7 cells before the agent."""
+    """MiniGrid-MemoryS7-v0, seen as the kinds of 3x3 cells, the agent in the middle of the nearest row.
+
+    With MiniGrid's usual 7x7 the task needs no memory: at the fork, looking back, the agent sees the object to remember
+    and both ends at once.
+    """
     from minigrid.wrappers import ImgObsWrapper
 
-    return CellKinds(ImgObsWrapper(gymnasium.make("MiniGrid-MemoryS7-v0", disable_env_checker=True, **arguments)))
+    chosen = {"disable_env_checker": True, "agent_view_size": VIEW, **arguments}
+    return CellKinds(ImgObsWrapper(gymnasium.make("MiniGrid-MemoryS7-v0", **chosen)))
 
 
 for _name, _entry in (("DoorKeyPixels-v0", doorkey_pixels), ("MemoryKinds-v0", memory_kinds)):
@@ -104,7 +111,9 @@ EXPERIMENTS = (
         about=(
             "An object in the first room tells at which of two ends of a corridor the reward is; it is out of sight "
             "there. Who guesses succeeds in half of the episodes. All seven actions, the task's own reward and 245 "
-            "steps. The same settings with a GRU (`mlp_gru`) and without memory (`mlp`)."
+            "steps, but a view of 3x3 cells: with the usual 7x7 an agent that looks back at the fork sees the object "
+            "and both ends at once, and a policy without memory succeeded in 72 %. The same settings with a GRU "
+            "(`mlp_gru`) and without memory (`mlp`)."
         ),
         arms=(
             Arm("recurrent", "mlp_gru"),
@@ -112,7 +121,7 @@ EXPERIMENTS = (
         ),
         cpu_seconds=140,
         finding=(
-            "Not tried: the tasks of memory-gym. Its package pins gymnasium 0.29 and cannot be installed beside the "
+            "Not tried: the tasks of memory-gym, whose package pins gymnasium 0.29 and cannot be installed beside the "
             "others."
         ),
         episodes=100,

@@ -21,15 +21,17 @@ SPEC = EnvSpec(
 )
 
 
-def line(arm: str, chop: float, hunt: float, before: float) -> Result:
-    return {"arm": arm, "chop": chop, "hunt": hunt, "chop_before": before, "hunt_before": 0.5}
+def line(arm: str, seed: int, chop: float, hunt: float, before: float) -> Result:
+    return {"arm": arm, "seed": seed, "chop": chop, "hunt": hunt, "chop_before": before, "hunt_before": 0.5}
 
 
 def test_what_was_kept_and_learned_by_hand() -> None:
-    lines = [line("kl", 3.0, 4.0, 4.0), line("kl", 1.0, 6.0, 2.0), line("plain", 0.5, 8.0, 4.0)]
-    shares = [row.split("|")[3].strip() for row in kept_and_learned(lines).splitlines()[2:]]
-    assert shares == ["67 %", "12 %", "62 %"]  # 2 of 3; 0.5 of 4; 5 of 8
-    assert kept_and_learned(lines[:2]).count("not run yet") == 2
+    lines = [line("kl", 0, 3.0, 4.0, 4.0), line("kl", 1, 1.0, 6.0, 2.0)]
+    lines += [line("plain", 0, 0.5, 7.0, 4.0), line("plain", 1, 0.5, 9.0, 2.0)]
+    alone = line("kl", 2, 100.0, 100.0, 1.0)  # a seed that the other arm lacks
+    shares = [row.split("|")[3].strip() for row in kept_and_learned([*lines, alone]).splitlines()[2:]]
+    assert shares == ["67 %", "17 %", "62 %"]  # 2 of 3; 0.5 of 3; 5 of 8
+    assert kept_and_learned(lines[:2]).count("not run yet") == 3
 
 
 def test_the_second_task_differs_from_the_first_in_its_animals_and_rewards_alone() -> None:

@@ -79,8 +79,22 @@ def test_memory_shows_kinds_and_lasts_245_steps() -> None:
     needs("minigrid")
     env = memory_kinds()
     obs, _ = env.reset(seed=0)
-    assert obs.shape == (7 * 7 * 11,) and obs.dtype == np.float32 and obs.sum() == 49
+    assert obs.shape == (3 * 3 * 11,) and obs.dtype == np.float32 and obs.sum() == 9
     assert env.unwrapped.max_steps == 245  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("view", "most"), [(3, 1), (7, 3)])
+def test_what_is_to_be_remembered_is_out_of_sight_at_the_fork(view: int, most: int) -> None:
+    """Keys and balls in sight at the fork, in the direction that shows most: with MiniGrid's usual view, all three."""
+    needs("minigrid")
+    env: Any = memory_kinds(agent_view_size=view)
+    env.reset(seed=0)
+    env.unwrapped.agent_pos, seen = (5, 3), []
+    for direction in range(4):
+        env.unwrapped.agent_dir = direction
+        kinds = env.unwrapped.gen_obs()["image"][..., 0]
+        seen.append(int(np.isin(kinds, (5, 6)).sum()))
+    assert max(seen) == most
 
 
 def test_crafter_gives_equal_episodes_in_spite_of_its_sets() -> None:
