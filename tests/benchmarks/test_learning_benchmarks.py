@@ -12,8 +12,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from benchmarks.learning import classic, page, runner
-from benchmarks.learning.registry import Arm, Experiment, Job, Published, Result, experiments, train_ours
+from benchmarks.learning import page, runner
+from benchmarks.learning.registry import Arm, Experiment, Job, Published, Result, experiments
 from benchmarks.learning.sb3 import ppo_arguments
 from benchmarks.learning.statistics import at_steps, bootstrap_interval, iqm, mean_over_steps
 from benchmarks.learning.training import load, settings_of, thinned
@@ -135,8 +135,6 @@ def test_every_line_was_made_with_the_settings_that_its_experiment_has_now() -> 
         now: dict[str, Any] = {}
         for line in runner.newest(runner.read_results(experiment.name)).values():
             arm = experiment.arm(line["arm"])
-            if arm.train not in (classic.train_sb3, train_ours):
-                continue
             if arm.name not in now:
                 now[arm.name] = json.loads(json.dumps(settings_of(load(Job(experiment, arm, 0)).config)))
             assert line["settings"] == now[arm.name], (
