@@ -141,9 +141,11 @@ class ReplayBuffer(Generic[Ref]):
             return max(0, self._flow.fragments_per_iteration - readable - outstanding)
         return max(0, self._flow.lead * self._flow.fragments_per_iteration - self._unread() - outstanding)
 
-    def set_outstanding(self, worker: int, count: int) -> None:
-        """``worker`` says that it holds ``count`` credits. It knows best: an answer to it may have been lost."""
+    def set_outstanding(self, worker: int, count: int) -> bool:
+        """``worker`` says that it holds ``count`` credits; whether that is news. An answer to it may have been lost."""
+        before = self._outstanding[worker]
         self._outstanding[worker] = count
+        return before != count
 
     def release(self, worker: int, count: int) -> None:
         """``worker`` will not deliver ``count`` of the fragments that it was granted."""

@@ -24,7 +24,7 @@ from minestudio_nb.errors import EnvStartError
 from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime.adapters import RemoteTelemetry
 from minestudio_nb.runtime.base import RuntimeSpec
-from minestudio_nb.runtime.calls import AGAIN_SECONDS, HEAL_SECONDS, QUICK, Restarting, call, call_again
+from minestudio_nb.runtime.calls import AGAIN_SECONDS, HEAL_SECONDS, QUICK, Restarting, call, call_again, patience
 from minestudio_nb.runtime.common import FilmCrew, recordings_directory
 
 __all__ = ["RemoteSink", "RolloutWorkerWrapper", "WeightsSlot"]
@@ -76,8 +76,10 @@ class RemoteSink:
     the buffer is being started again, nobody is granted anything; what it has not confirmed is sent once more.
     """
 
-    def __init__(self, buffer: Any, worker: int, life: int) -> None:
+    def __init__(self, buffer: Any, worker: int, life: int, patience: float = QUICK) -> None:
+        """``patience`` is how many seconds an answer of the buffer may take that needs no waiting."""
         self._buffer = buffer
+        self._patience = patience
         self._worker = worker
         self._life = life
         self._stopped = threading.Event()
@@ -99,7 +101,7 @@ class RemoteSink:
             if wait and self.meanwhile is not None:
                 self._wait(asked, self.meanwhile)
             try:
-                granted: int | None = call(asked, ACQUIRE_SECONDS + QUICK, "the replay buffer")
+                granted: int | None = call(asked, ACQUIRE_SECONDS + self._patience, "the replay buffer")
             except Restarting:
                 if time.monotonic() > given_up:
                     raise
@@ -115,9 +117,8 @@ class RemoteSink:
             given_up = time.monotonic() + HEAL_SECONDS
         return 0
 
-    @staticmethod
-    def _wait(asked: Any, meanwhile: Callable[[], None]) -> None:
-        deadline = time.monotonic() + ACQUIRE_SECONDS + QUICK
+    def _wait(self, asked: Any, meanwhile: Callable[[], None]) -> None:
+        deadline = time.monotonic() + ACQUIRE_SECONDS + self._patience
         while time.monotonic() < deadline and not ray.wait([asked], timeout=IDLE_SECONDS)[0]:
             meanwhile()
 
@@ -146,16 +147,16 @@ class RemoteSink:
     def _confirm(self, entry: _Entry) -> None:
         """Waits until the buffer has taken an entry, which it is sent again where it died meanwhile."""
         try:
-            call(entry.sent, what="the replay buffer")
+            call(entry.sent, self._patience, "the replay buffer")
         except Restarting:
-            call_again(lambda: self._send(entry.metas, entry.references), what="the replay buffer")
+            call_again(lambda: self._send(entry.metas, entry.references), self._patience, "the replay buffer")
 
     def release(self, count: int) -> None:
         """See the protocol. One that is being started again learns from the next question what is held."""
         self._enter()
         self._held = max(0, self._held - count)
         with contextlib.suppress(Restarting):
-            call(self._buffer.release.remote(self._worker, count), what="the replay buffer")
+            call(self._buffer.release.remote(self._worker, count), self._patience, "the replay buffer")
 
     def stop(self) -> None:
         """Lets :meth:`acquire` give up after the question at hand."""
@@ -177,7 +178,7 @@ class RolloutWorkerWrapper:
         loaded = spec.config
         telemetry = RemoteTelemetry(supervisor)
         self._slot = WeightsSlot()
-        self._sink = RemoteSink(buffer, index, life)
+        self._sink = RemoteSink(buffer, index, life, patience(loaded.config.timeouts.heartbeat))
         self._ready = threading.Event()
         self._stopped = threading.Event()
         self._env_spec: EnvSpec | None = None

@@ -24,14 +24,16 @@ class RemoteStore:
     The actor hands out references; the data comes from the object store, without a copy on the node that made it.
     """
 
-    def __init__(self, buffer: Any) -> None:
+    def __init__(self, buffer: Any, patience: float = QUICK) -> None:
+        """``patience`` is how many seconds an answer of the buffer may take that needs no waiting."""
         self._buffer = buffer
+        self._patience = patience
 
     def take(self, count: int, version: int, timeout: float) -> list[FragmentMeta]:
         """See the protocol. The wait happens in the buffer's actor; while that is started again, nothing is there."""
         try:
             metas: list[FragmentMeta] = call(
-                self._buffer.take.remote(count, version, timeout), timeout + QUICK, "the replay buffer"
+                self._buffer.take.remote(count, version, timeout), timeout + self._patience, "the replay buffer"
             )
         except Restarting as error:
             raise StoreTimeoutError(str(error)) from error
@@ -40,7 +42,8 @@ class RemoteStore:
     def fetch(self, fragment_ids: Sequence[int]) -> list[Fragment | None]:
         """See the protocol. Tells the buffer which fragments are lost."""
         try:
-            fragments = _read(call(self._buffer.references.remote(list(fragment_ids)), what="the replay buffer"))
+            references = self._buffer.references.remote(list(fragment_ids))
+            fragments = _read(call(references, self._patience, "the replay buffer"))
         except Restarting:
             return [None] * len(fragment_ids)  # it held the references, so that the data is gone with it
         lost = [number for number, fragment in zip(fragment_ids, fragments, strict=True) if fragment is None]
@@ -51,7 +54,8 @@ class RemoteStore:
     def previous(self, fragment_ids: Sequence[int]) -> list[Fragment | None]:
         """See the protocol."""
         try:
-            return _read(call(self._buffer.previous.remote(list(fragment_ids)), what="the replay buffer"))
+            references = self._buffer.previous.remote(list(fragment_ids))
+            return _read(call(references, self._patience, "the replay buffer"))
         except Restarting:
             return [None] * len(fragment_ids)
 

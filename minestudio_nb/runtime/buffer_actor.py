@@ -57,8 +57,8 @@ class ReplayBufferActor:
         def decided() -> bool:
             return self._knows and (self._core.wanted() > 0 or not self._lives_still(worker, life))
 
-        if self._knows and self._lives_still(worker, life):
-            self._core.set_outstanding(worker, held)
+        if self._knows and self._lives_still(worker, life) and self._core.set_outstanding(worker, held):
+            await self._tell()
         await self._until(decided, timeout)
         if self._closed is not None:
             return None

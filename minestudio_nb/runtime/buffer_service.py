@@ -12,10 +12,11 @@ import ray
 
 from minestudio_nb.contracts.protocols import TelemetrySink
 from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.errors import TrainingError
 from minestudio_nb.rollout.replay_buffer import Schedule
 from minestudio_nb.runtime.base import RuntimeSpec
 from minestudio_nb.runtime.buffer_actor import ReplayBufferActor
-from minestudio_nb.runtime.calls import QUICK, Restarting, call, call_again
+from minestudio_nb.runtime.calls import Restarting, call, call_again, patience
 from minestudio_nb.runtime.heartbeats import Watched
 from minestudio_nb.runtime.names import NAMESPACE, ON_THE_HEAD, actor_name
 
@@ -46,6 +47,7 @@ class BufferService:
         suffix: str = "",
     ) -> None:
         self._limits = spec.config.config.restarts
+        self._patience = patience(spec.config.config.timeouts.heartbeat)
         self._telemetry = telemetry
         self._on_failure = on_failure
         self._version: int | None = None
@@ -76,19 +78,19 @@ class BufferService:
     def published(self, version: int, collect: bool) -> None:
         """See :meth:`ReplayBufferActor.published`."""
         self._version = version
-        call_again(lambda: self.actor.published.remote(version, collect), QUICK, WHAT, HEAL)
+        call_again(lambda: self.actor.published.remote(version, collect), self._patience, WHAT, HEAL)
 
     def configure(self, name: str, value: int) -> None:
         """See :meth:`ReplayBufferActor.configure`."""
         self._settings[name] = value
         with contextlib.suppress(Restarting):
-            call(self.actor.configure.remote(name, value), what=WHAT)
+            call(self.actor.configure.remote(name, value), self._patience, WHAT)
 
     def forget_worker(self, worker: int, life: int) -> int:
         """See :meth:`ReplayBufferActor.forget_worker`."""
         self._lives[worker] = life
         try:
-            dropped: int = call(self.actor.forget_worker.remote(worker, life), what=WHAT)
+            dropped: int = call(self.actor.forget_worker.remote(worker, life), self._patience, WHAT)
         except Restarting:
             return 0  # what was begun is gone with the buffer
         return dropped
@@ -124,8 +126,8 @@ class BufferService:
         try:
             restore = self.actor.restore.remote(self._version, self._lives, self._settings, first_id, self._closed)
             call(restore, what=WHAT)
-        except Restarting:
-            return  # it died once more, which its next sign of life shows
+        except TrainingError:
+            return  # it died or stopped once more, which its next sign of life shows
         text = f"The replay buffer died ({cause}) and was started again. What was in it is collected anew."
         self._telemetry.event(Event("buffer_restart", text, "warning", "buffer"))
 

@@ -12,7 +12,7 @@ from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError
 
 from minestudio_nb.errors import MineStudioError, TrainingError
 
-__all__ = ["AGAIN_SECONDS", "HEAL_SECONDS", "PUBLISH_SECONDS", "QUICK", "Restarting", "call", "call_again"]
+__all__ = ["AGAIN_SECONDS", "HEAL_SECONDS", "PUBLISH_SECONDS", "QUICK", "Restarting", "call", "call_again", "patience"]
 
 QUICK = 60.0
 """Seconds within which an actor answers a question that needs no waiting, even on a loaded machine."""
@@ -25,6 +25,14 @@ HEAL_SECONDS = 300.0
 """How long callers wait for a service that died and is being started again; 5 s are usual."""
 AGAIN_SECONDS = 0.5
 """How soon a caller asks again."""
+
+
+def patience(heartbeat: float) -> float:
+    """Seconds to wait for a service that is killed, and started again, after ``heartbeat`` seconds without an answer.
+
+    Whoever gave up before that would make a fault that heals end the session.
+    """
+    return heartbeat + QUICK
 
 
 class Restarting(TrainingError):

@@ -36,7 +36,7 @@ from minestudio_nb.errors import MineStudioError, ResourceError, RunError, Sessi
 from minestudio_nb.runs import ENDED, RunDirectory, SessionRecord
 from minestudio_nb.runs.checkpoints import how_to_go_on
 from minestudio_nb.runtime.base import Cursor, EvaluationResult, Phase, RuntimeSpec, Snapshot
-from minestudio_nb.runtime.calls import HEAL_SECONDS, QUICK, Restarting, call, call_again
+from minestudio_nb.runtime.calls import HEAL_SECONDS, QUICK, Restarting, call, call_again, patience
 from minestudio_nb.runtime.claims import Holder
 from minestudio_nb.runtime.cluster import ClusterRecord, HeadSettings, connect, start_head, stop_head
 from minestudio_nb.runtime.common import prepare_run, session_exporters
@@ -271,7 +271,8 @@ class RayRuntime:
         if self._headless:
             return True
         try:
-            return bool(call(self._living().wait.remote(timeout), timeout + QUICK, "the supervisor"))
+            healing = patience(self.spec.config.config.timeouts.heartbeat)
+            return bool(call(self._living().wait.remote(timeout), timeout + healing, "the supervisor"))
         except Restarting:
             return False
 
@@ -342,7 +343,8 @@ class RayRuntime:
                 f"the Ray head of session {self.spec.session!r} is gone, and its processes with it. "
                 f"{how_to_go_on(self._run.path)}"
             )
-        return call_again(lambda: getattr(self._living(), method).remote(*arguments), what="the supervisor", heal=heal)
+        healing = patience(self.spec.config.config.timeouts.heartbeat)
+        return call_again(lambda: getattr(self._living(), method).remote(*arguments), healing, "the supervisor", heal)
 
     def _order(self, words: str, method: str, *arguments: Any) -> Any:
         """An order, which is refused where another process holds the controls; ``words`` are what the user called."""

@@ -15,7 +15,7 @@ import torch
 from minestudio_nb.policies import build_policy, choose_device
 from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime.adapters import RemoteControl, RemotePublisher, RemoteStore, RemoteTelemetry
-from minestudio_nb.runtime.calls import PUBLISH_SECONDS, call
+from minestudio_nb.runtime.calls import PUBLISH_SECONDS, call, patience
 from minestudio_nb.runtime.training import RankProcess, TrainJob
 
 __all__ = ["train_loop"]
@@ -57,7 +57,7 @@ def _train(job: TrainJob) -> str | None:
     from minestudio_nb.trainer import CheckpointStore, SingleProcess, TorchCollective, get_trainer_class
 
     config, spec = job.config, job.spec
-    train = config.train_config
+    train, healing = config.train_config, patience(config.timeouts.heartbeat)
     torch.set_num_threads(train.num_threads)
     device = choose_device(train.device, train.num_gpus_per_worker)
     group = torch.distributed.is_available() and torch.distributed.is_initialized()
@@ -70,8 +70,8 @@ def _train(job: TrainJob) -> str | None:
         reference_policy=reference,
         config=config,
         env_spec=job.env_spec,
-        store=RemoteStore(job.buffer),
-        publisher=RemotePublisher(job.supervisor, PUBLISH_SECONDS),
+        store=RemoteStore(job.buffer, healing),
+        publisher=RemotePublisher(job.supervisor, PUBLISH_SECONDS + healing),
         control=RemoteControl(job.supervisor),
         telemetry=RemoteTelemetry(job.supervisor),
         checkpoints=CheckpointStore(RunDirectory.open(spec.run_root, spec.session).checkpoints),
