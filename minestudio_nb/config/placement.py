@@ -22,6 +22,7 @@ class NodeView:
     resources: Mapping[str, float]
     labels: Mapping[str, str] = field(default_factory=dict)
     is_head: bool = False
+    node_id: str = ""
 
     def __str__(self) -> str:
         labels = ", ".join(f"{name}={value}" for name, value in sorted(self.labels.items()))

@@ -25,6 +25,7 @@ from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.contracts.view import Tile
 from minestudio_nb.runs.presence import Phase
+from minestudio_nb.runtime.own_code import unfold
 
 if TYPE_CHECKING:  # a Ray head imports this package and has no use for the configuration's own imports
     from minestudio_nb.config.load import LoadedConfig
@@ -45,6 +46,17 @@ class RuntimeSpec:
     """Ray address; None starts a cluster of the session's own."""
     detached: bool = False
     """Whether the session outlives the process that started it."""
+    far: bool = False
+    """Whether ``run_root`` is a directory of the cluster's head that the process that started it does not see."""
+    trainer_nodes: tuple[str, ...] = ()
+    """Ids of the nodes that see the run directory and so may train; empty: all do."""
+    code: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """Sources of the user's own modules, see :mod:`.own_code`; where the spec arrives, they can be imported."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.code:
+            unfold(self.code)
 
 
 @dataclass(frozen=True)

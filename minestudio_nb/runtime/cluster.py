@@ -63,6 +63,8 @@ _LIGHT_RAY = {
     # never will be: it gives up when its agents need more than 15 s, unnoticed by ray.init, and is better tried anew.
     "RAY_raylet_start_wait_time_s": "60",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray Client starts a Python process for each connection, and gives it 30 s by default.
+    "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "120",
 }
 """Settings of Ray in the head's environment, from where every process of the cluster inherits them."""
 

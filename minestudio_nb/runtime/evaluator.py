@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 
 from minestudio_nb.contracts.specs import EnvSpec
-from minestudio_nb.runtime.base import EvaluationResult
+from minestudio_nb.runtime.base import EvaluationResult, RuntimeSpec
 from minestudio_nb.runtime.calls import QUICK
-
-if TYPE_CHECKING:
-    from minestudio_nb.config.load import LoadedConfig
 
 __all__ = ["evaluate_apart"]
 
 
 def evaluate_apart(
-    config: LoadedConfig,
+    spec: RuntimeSpec,
     env_spec: EnvSpec,
     weights: list[Any],
     episodes: int,
@@ -37,6 +34,7 @@ def evaluate_apart(
     from minestudio_nb.rollout.pool import Deadlines
 
     torch.set_num_threads(1)
+    config = spec.config
     policy = build_policy(config.policy, env_spec, config.config.train_config.seed)
     version = -1
     if weights:

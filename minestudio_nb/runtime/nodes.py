@@ -227,6 +227,7 @@ def _try_start(settings: NodeSettings, token: Path | None, log: Path) -> NodeRec
     if not _came_up(process, log, begin):
         end_marked(cluster_id, timeout=20.0, spare=(os.getpid(),))
         process.wait(timeout=20.0)
+        _keep_last_words(Path(temp_dir), log)
         if settings.temp_dir is None:
             shutil.rmtree(temp_dir, ignore_errors=True)
         return None
@@ -249,9 +250,10 @@ def _try_start(settings: NodeSettings, token: Path | None, log: Path) -> NodeRec
 def _command(settings: NodeSettings, temp_dir: str) -> list[str]:
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
     if settings.head_address is None:
-        command += ["--head", "--include-dashboard=false", "--dashboard-host=127.0.0.1"]
+        command += ["--head", "--include-dashboard=false", "--dashboard-host=127.0.0.1", "--no-monitor"]
     else:
         command += [f"--address={settings.head_address}"]
+    command += ["--include-log-monitor=false"]  # sessions have no use for it, nor for the autoscaler's monitor above
     command += [f"--temp-dir={temp_dir}", *settings.ports.arguments()]
     command += [f"--node-ip-address={settings.ip}"] if settings.ip else []
     command += [f"--num-cpus={settings.cpus}"] if settings.cpus is not None else []
@@ -274,6 +276,14 @@ def _came_up(process: subprocess.Popen[bytes], log: Path, begin: int) -> bool:
             return False
         pause.wait(LOOK_SECONDS)
     return False
+
+
+def _keep_last_words(temp_dir: Path, log: Path) -> None:
+    """Adds to the node's log what Ray's servers said last, which ``ray start`` keeps to itself."""
+    with open(log, "a", encoding="utf-8") as output:
+        for name in ("gcs_server.out", "raylet.out", "raylet.err"):
+            for path in temp_dir.glob(f"session_2*/logs/{name}"):
+                output.write(f"\n{name}:\n{tail(path, 3)}\n")
 
 
 _kept: list[subprocess.Popen[bytes]] = []

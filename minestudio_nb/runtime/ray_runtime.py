@@ -32,7 +32,7 @@ from minestudio_nb.config.trainers import travelling
 from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.view import Tile
-from minestudio_nb.errors import MineStudioError, ResourceError, RunError, SessionStateError, TrainingError
+from minestudio_nb.errors import MineStudioError, RunError, SessionStateError, TrainingError
 from minestudio_nb.runs import ENDED, RunDirectory, SessionRecord
 from minestudio_nb.runs.checkpoints import how_to_go_on
 from minestudio_nb.runtime.base import Cursor, EvaluationResult, Phase, RuntimeSpec, Snapshot
@@ -41,10 +41,12 @@ from minestudio_nb.runtime.claims import Holder
 from minestudio_nb.runtime.cluster import ClusterRecord, HeadSettings, connect, start_head, stop_head
 from minestudio_nb.runtime.common import prepare_run, session_exporters
 from minestudio_nb.runtime.evaluator import evaluate_apart
+from minestudio_nb.runtime.far_files import Courier, settle
 from minestudio_nb.runtime.names import NAMESPACE, ON_THE_HEAD, SUPERVISOR, actor_name, find_actor
+from minestudio_nb.runtime.own_code import own_modules
 from minestudio_nb.runtime.preflight import asks, object_store_bytes, require_resources, total
 from minestudio_nb.runtime.supervisor import CONCURRENCY, Supervisor
-from minestudio_nb.runtime.survey import cluster_nodes, survey
+from minestudio_nb.runtime.survey import cluster_nodes
 
 __all__ = ["RayRuntime", "attach"]
 
@@ -62,6 +64,8 @@ CLAIM_SECONDS = 10.0
 """How long a stop waits to hear whether it is allowed; a supervisor that does not answer is stopped in any case."""
 ORDER_SECONDS = 60.0
 """How long an order waits for a supervisor that died and is being started again."""
+BRINGS_FILES = ("checkpoint", "recording")
+"""Kinds of events after which a session on far machines has files that are worth fetching at once."""
 PENDING_CALLS = 1000
 """Calls of one process that may wait for the supervisor before further telemetry is dropped."""
 
@@ -88,6 +92,7 @@ class RayRuntime:
         self._phase: Phase = "new"
         self._silent_since: float | None = None
         """Since when the supervisor has been starting again."""
+        self._courier: Courier | None = None
 
     def start_rollout(self, timeout: float) -> EnvSpec:
         """Starts the cluster where the session has its own, then supervisor, buffer and workers.
@@ -136,21 +141,36 @@ class RayRuntime:
         self._watch_head()
 
     def _look_around(self) -> None:
-        """Makes sure that the nodes of a cluster that is not the session's own can run it."""
+        """Makes sure that a cluster that is not the session's own can run it, and finds out where its files will be."""
         if self.spec.address is None:
             return
         marker, mark = self._run.path / f".seen-{secrets.token_hex(4)}", secrets.token_hex(16)
         marker.write_text(mark, encoding="ascii")
         try:
-            answers = survey(self.spec.address, marker, mark)
+            self.spec = replace(settle(self.spec, self._run, marker, mark), code=own_modules())
         finally:
             marker.unlink()
-        blind = [answer.node.name for answer in answers if not answer.sees_run]
-        if blind:
-            raise ResourceError(
-                f"The directory of the run, {self._run.path}, is not there on {', '.join(blind)}, and the session "
-                "would lose its files. Give a run_root on a file system that all machines share."
+        self._open_courier()
+
+    def _open_courier(self) -> None:
+        def ask(method: str, *arguments: Any) -> Any:  # also when this object is being stopped, unlike _ask
+            return call(getattr(self._supervisor, method).remote(*arguments), what="the supervisor")
+
+        if self.spec.far:
+            self._courier = Courier(self._run, ask)
+
+    def _fetch_files(self) -> None:
+        """Brings home what a far session has written; where that fails, its files are still there."""
+        if self._courier is None:
+            return
+        try:
+            self._courier.fetch()
+        except (MineStudioError, RayError, OSError) as error:
+            logger.warning(
+                "files of %s stay in %s of the cluster's head: %s", self.spec.session, self.spec.run_root, error
             )
+        if self._courier.left:
+            logger.warning("too large to fetch from %s: %s", self.spec.run_root, ", ".join(self._courier.left))
 
     def _watch_head(self) -> None:
         """Disconnects when the head dies: Ray ends every process that has missed its control store for a minute."""
@@ -203,6 +223,8 @@ class RayRuntime:
             phase, failure = self._last_phase() or ("failed", str(error))
             return Snapshot(phase, cursor, {**self._status, "workers_alive": 0, "failure": failure})
         self._status, self._phase = snapshot.status, snapshot.phase
+        if self._courier is not None and any(event.kind in BRINGS_FILES for event in snapshot.events):
+            self._courier.send()
         return snapshot
 
     def _gone(self, why: str) -> str:
@@ -252,7 +274,7 @@ class RayRuntime:
         task = ray.remote(evaluate_apart).options(num_cpus=0, max_retries=0, name=f"{self.spec.session}/evaluation")
         weights = self._ask("newest_weights")
         reference = task.remote(
-            self.spec.config, self._ask("env_spec"), weights, episodes, deterministic, seed, random_policy, record
+            self.spec, self._ask("env_spec"), weights, episodes, deterministic, seed, random_policy, record
         )
         try:
             result: EvaluationResult = call(reference, EVALUATION_SECONDS, "the evaluation")
@@ -313,6 +335,7 @@ class RayRuntime:
             return
         if self._supervisor is not None and not self._headless:
             self._ask("release_controls", self._holder)
+            self._fetch_files()
         self._stopped = True
         self._ended.set()
         if self._connected:
@@ -325,6 +348,7 @@ class RayRuntime:
             call(self._supervisor.stop.remote(timeout), timeout + 5.0, "the supervisor")
         except (MineStudioError, RayError) as error:
             logger.warning("session %s did not end in order and is ended by force: %s", self.spec.session, error)
+        self._fetch_files()
         ray.kill(self._supervisor)  # what it owns ends with it
 
     def _living(self) -> Any:
@@ -356,12 +380,22 @@ class RayRuntime:
         return self._supervisor is not None and not self._stopped
 
     @classmethod
-    def of_running(cls, supervisor: Any, record: ClusterRecord | None = None, connected: bool = False) -> RayRuntime:
-        """A runtime for a session that runs already. ``connected``: its end shall disconnect this process from Ray."""
+    def of_running(
+        cls,
+        supervisor: Any,
+        record: ClusterRecord | None = None,
+        connected: bool = False,
+        run_root: str | Path | None = None,
+    ) -> RayRuntime:
+        """A runtime for a session that runs already. ``connected``: its end shall disconnect this process from Ray.
+        ``run_root`` is where this machine keeps the files of a session that runs far away."""
         runtime = cls(call(supervisor.spec.remote(), what="the supervisor"))
         runtime._supervisor, runtime._record, runtime._connected = supervisor, record, connected
         if record is not None:
             runtime._watch_head()
+        if runtime.spec.far and run_root is not None:
+            runtime._run = RunDirectory.create(run_root, runtime.spec.session, exist_ok=True)
+            runtime._open_courier()
         return runtime
 
 
@@ -382,9 +416,10 @@ def attach(session: str, run_root: str | Path, address: str | None = None) -> Ra
             record = _living_cluster(run, known)
     connected = connect(str(address)) if record is None else connect(record.address, record.token_path)
     try:
-        runtime = RayRuntime.of_running(find_actor(session, SUPERVISOR), record, connected)
+        runtime = RayRuntime.of_running(find_actor(session, SUPERVISOR), record, connected, run_root)
         runtime._ask("take_controls", runtime._holder, False)
         _await_rollout(runtime)
+        runtime._fetch_files()
         return runtime
     except MineStudioError:
         if connected:

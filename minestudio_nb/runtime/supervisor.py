@@ -37,6 +37,7 @@ from minestudio_nb.runtime.calls import PUBLISH_SECONDS, Restarting, call
 from minestudio_nb.runtime.claims import Claims, Holder
 from minestudio_nb.runtime.common import full_return_window, session_exporters, session_status
 from minestudio_nb.runtime.controls import Controls
+from minestudio_nb.runtime.far_files import FarFile, list_files, read_part
 from minestudio_nb.runtime.heartbeats import Heartbeats
 from minestudio_nb.runtime.kept import Keeper
 from minestudio_nb.runtime.phases import Phases
@@ -194,6 +195,14 @@ class Supervisor:
     def newest_weights(self) -> list[Any]:
         """A reference to the newest WeightsPackage in a list, or an empty list before the first."""
         return [] if self._weights is None else [self._weights]
+
+    def far_files(self) -> list[FarFile]:
+        """The files of the run, for a notebook that does not see them."""
+        return list_files(RunDirectory(self._spec.run_root, self._spec.session))
+
+    def far_part(self, name: str, begin: int) -> bytes:
+        """See :func:`read_part`."""
+        return read_part(RunDirectory(self._spec.run_root, self._spec.session), name, begin)
 
     def env_spec(self) -> EnvSpec | None:
         """What the environments show and accept, once the rollout has started."""

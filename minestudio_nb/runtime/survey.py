@@ -70,6 +70,7 @@ def cluster_nodes() -> list[NodeView]:
             resources={key: value for key, value in node["Resources"].items() if not key.startswith("node:")},
             labels={key: value for key, value in node.get("Labels", {}).items() if key not in _OWN_LABELS},
             is_head=HEAD_RESOURCE in node["Resources"],
+            node_id=node["NodeID"],
         )
         for node in living
     ]

@@ -276,7 +276,10 @@ class OneRank:
 
 def _labels(spec: RuntimeSpec) -> dict[str, str] | None:
     """What the nodes of training processes must be labelled with, as Ray wants it."""
-    return dict(asks(spec.config.config)[1].labels) or None
+    labels = dict(asks(spec.config.config)[1].labels)
+    if spec.trainer_nodes:
+        labels["ray.io/node-id"] = f"in({','.join(spec.trainer_nodes)})"
+    return labels or None
 
 
 def _role(rank: int) -> str:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +57,16 @@ def processes_started_for(mark: str) -> list[psutil.Process]:
     return found
 
 
-def start_driver(code: str, mark: str, root: Path) -> subprocess.Popen[str]:
-    """A process of its own that runs ``code``; everything it starts inherits ``mark``."""
-    environment = {**os.environ, "MSNB_TEST_MARK": mark, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+def start_driver(
+    code: str, mark: str, root: Path, environment: Mapping[str, str] = os.environ, before: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """A process of its own that runs ``code``; everything it starts inherits ``mark``. ``before`` is a program, with
+    arguments, that runs Python in its turn."""
+    environment = {**environment, "MSNB_TEST_MARK": mark, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     environment.pop(CLUSTER_MARK, None)
     environment.pop("RAY_ADDRESS", None)
     return subprocess.Popen(
-        [sys.executable, "-c", code],
+        [*before, sys.executable, "-c", code],
         cwd=root,
         env=environment,
         stdin=subprocess.PIPE,
@@ -73,12 +76,21 @@ def start_driver(code: str, mark: str, root: Path) -> subprocess.Popen[str]:
     )
 
 
-def said(driver: subprocess.Popen[str], word: str) -> str:
-    """Reads the driver's output up to the line that begins with ``word``, and returns that line."""
+def said(driver: subprocess.Popen[str], word: str, seen: list[str] | None = None) -> str:
+    """Reads the driver's output up to the line that begins with ``word``, and returns that line; ``seen`` gets all."""
     assert driver.stdout is not None
-    seen = []
+    seen = [] if seen is None else seen
     for line in driver.stdout:
         seen.append(line)
         if line.startswith(word):
             return line.strip()
     raise AssertionError(f"the driver ended without saying {word!r}:\n{''.join(seen)}")
+
+
+def finish(driver: subprocess.Popen[str]) -> None:
+    """Kills a driver that is still there and closes its pipes."""
+    driver.kill()
+    driver.wait()
+    for pipe in (driver.stdin, driver.stdout):
+        if pipe is not None:
+            pipe.close()
