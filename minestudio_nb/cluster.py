@@ -77,7 +77,7 @@ def _node_options(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def _start(options: argparse.Namespace) -> list[str]:
-    from minestudio_nb.runtime.nodes import NodePorts, NodeSettings, parse_pairs, start_node
+    from minestudio_nb.runtime.nodes import NodePorts, NodeSettings, parse_amounts, parse_pairs, start_node
 
     first, _, last = options.worker_ports.partition("-")
     if not (first.isdigit() and last.isdigit()):
@@ -98,7 +98,7 @@ def _start(options: argparse.Namespace) -> list[str]:
             cpus=options.cpus,
             gpus=options.gpus,
             labels=parse_pairs(options.labels, "labels"),
-            resources={name: float(value) for name, value in parse_pairs(options.resources, "resources").items()},
+            resources=parse_amounts(options.resources),
             object_store_bytes=None if options.object_store is None else int(options.object_store * 1e9),
             temp_dir=options.temp_dir,
         )

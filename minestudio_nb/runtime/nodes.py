@@ -311,3 +311,14 @@ def parse_pairs(texts: Sequence[str], what: str) -> dict[str, str]:
             raise ResourceError(f"--{what} takes name=value pairs separated by commas, {part!r} came.")
         pairs[name] = value
     return pairs
+
+
+def parse_amounts(texts: Sequence[str]) -> dict[str, float]:
+    """``["display=1,license=0.5"]`` as numbers by name; ResourceError for what is none."""
+    amounts = {}
+    for name, text in parse_pairs(texts, "resources").items():
+        try:
+            amounts[name] = float(text)
+        except ValueError:
+            raise ResourceError(f"--resources takes numbers, {name}={text} came.") from None
+    return amounts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,11 @@ from minestudio_nb.errors import ConfigError, ResourceError, RunError
 from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime import far_files, own_code
 from minestudio_nb.runtime.base import RuntimeSpec
+from minestudio_nb.runtime.cluster import ensure_token
 from minestudio_nb.runtime.far_files import Courier, list_files, read_part
+from minestudio_nb.runtime.nodes import NodePorts, parse_amounts, parse_pairs
 from minestudio_nb.runtime.reaching import require_versions, split_address
+from tests.runtime.cluster_support import free_block
 
 
 @pytest.fixture
@@ -153,3 +157,30 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 def test_addresses_are_split() -> None:
     assert split_address("ray://fox:10001") == ("fox", 10001)
     assert split_address("10.0.0.1:6379") == ("10.0.0.1", 6379)
+
+
+def test_words_of_the_cluster_command() -> None:
+    assert parse_pairs(["kind=gpu,rack=2", "zone=a"], "labels") == {"kind": "gpu", "rack": "2", "zone": "a"}
+    assert parse_amounts(["display=1"]) == {"display": 1.0}
+    for wrong in ("kind", "=gpu", "kind="):
+        with pytest.raises(ResourceError, match="--labels takes name=value pairs"):
+            parse_pairs([wrong], "labels")
+    with pytest.raises(ResourceError, match="--resources takes numbers, display=one came"):
+        parse_amounts(["display=one"])
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    first = free_block(8)
+    ports = NodePorts(first=first, control=first + 6, client=first + 7)
+    ports.require_free()
+    with socket.create_server(("", first + 7)), pytest.raises(ResourceError, match=f"Port {first + 7} cannot be used"):
+        ports.require_free()
+
+
+def test_a_worker_needs_the_token_of_its_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    with pytest.raises(ResourceError, match="There is no token in"):
+        ensure_token(make=False)
+    assert not (tmp_path / "token").exists()
