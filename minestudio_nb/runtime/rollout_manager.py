@@ -233,12 +233,6 @@ class RolloutManager:
             if share:
                 actor.record.remote(share)
 
-    def pids(self) -> Mapping[int, int]:
-        """Process ids of the workers that answer."""
-        with self._lock:
-            actors = {index: worker.actor for index, worker in self._workers.items()}
-        return {index: call(actor.pid.remote(), what=f"rollout worker {index}") for index, actor in actors.items()}
-
     def processes(self) -> list[dict[str, Any]]:
         """Each worker's ``role, state, pid, node, restarts, cause``; never waits for one."""
         with self._lock:

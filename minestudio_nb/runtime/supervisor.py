@@ -320,8 +320,9 @@ class Supervisor:
     def _begin_rollout(self, timeout: float) -> EnvSpec:
         self._env_spec = self._rollout.start(timeout)
         if self._spec.address is not None:
-            for pid in self._rollout.pids().values():
-                self._processes.add(pid)
+            for worker in self._rollout.processes():
+                if worker["node"] == socket.gethostname() and worker["pid"]:
+                    self._processes.add(worker["pid"])
         return self._env_spec
 
     def _process_rows(self) -> list[dict[str, Any]]:

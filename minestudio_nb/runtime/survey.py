@@ -42,7 +42,6 @@ class NodeAnswer:
     """What a process on a node sees there."""
 
     node: NodeView
-    host: str
     sees_run: bool
     """Whether the directory of the run, as the notebook names it, is the same directory there."""
 
@@ -125,7 +124,7 @@ def survey(place: str, marker: Path, mark: str) -> list[NodeAnswer]:
         except RayError as error:
             raise ResourceError(f"Node {name} of the cluster at {place} runs no process: {error}") from error
         _require_same_package(f"node {name}", said)
-        answers.append(NodeAnswer(views[name], said["host"], said["sees"]))
+        answers.append(NodeAnswer(views[name], said["sees"]))
     return sorted(answers, key=lambda answer: not answer.node.is_head)
 
 
@@ -133,7 +132,6 @@ def _answer(marker: str, mark: str) -> dict[str, Any]:
     """Runs on each node. It travels by value, since there may be no such package; so it imports what it needs."""
     import hashlib
     import platform
-    import socket
     from pathlib import Path
 
     import ray
@@ -152,7 +150,6 @@ def _answer(marker: str, mark: str) -> dict[str, Any]:
     except OSError:
         sees = False
     return {
-        "host": socket.gethostname(),
         "versions": {"Ray": ray.__version__, "Python": platform.python_version()},
         "package": package,
         "missing": missing,
