@@ -41,9 +41,8 @@ def adopt_token(token_path: str | None = None) -> None:
         return
     if token_path and not os.environ.get("RAY_AUTH_TOKEN"):
         os.environ["RAY_AUTH_TOKEN_PATH"] = token_path
-    loader = AuthenticationTokenLoader.instance()
-    loader.reset_cache()
-    if loader.has_token(ignore_auth_mode=True):
+    AuthenticationTokenLoader.instance().reset_cache()
+    if _has_token():
         os.environ["RAY_AUTH_MODE"] = "token"
         Config.initialize("")
 
@@ -79,10 +78,17 @@ def require_reachable(address: str) -> None:
 def _metadata() -> list[tuple[str, str]]:
     if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return []
-    loader = AuthenticationTokenLoader.instance()
-    if not loader.has_token(ignore_auth_mode=True):
+    if not _has_token():
         return []
-    return [(name.lower(), value) for name, value in loader.get_token_for_http_header().items()]
+    headers = AuthenticationTokenLoader.instance().get_token_for_http_header()
+    return [(name.lower(), value) for name, value in headers.items()]
+
+
+def _has_token() -> bool:
+    try:
+        return bool(AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True))
+    except ray.exceptions.AuthenticationError:  # a file is named that is not there
+        return False
 
 
 def _ask_client_server(channel: Any, address: str) -> None:
@@ -119,8 +125,6 @@ def _explained(address: str, error: grpc.RpcError) -> str:
     host, port = split_address(address)
     code = error.code()
     if code == grpc.StatusCode.UNAUTHENTICATED:
-        loader = AuthenticationTokenLoader.instance()
-        loader.reset_cache()
         what = "has another token than" if _metadata() else "asks for a token, and there is none on"
         return f"The Ray cluster at {address} {what} this machine. {_TOKEN_ADVICE}."
     if code == grpc.StatusCode.UNIMPLEMENTED:
@@ -134,7 +138,7 @@ def _explained(address: str, error: grpc.RpcError) -> str:
             "started with another one; the port 10001 is that of ray:// addresses."
         )
     return (
-        f"Nothing answered at {host}:{port} within {ANSWER_SECONDS:.0f} s ({_first_line(error.details())}). Check that "
+        f"Nothing answered at {host}:{port} ({_first_line(error.details())}). Check that "
         "the cluster runs (python -m minestudio_nb.cluster status, on its head's machine), that the SSH tunnel is open "
         "where the address is one, and the port."
     )

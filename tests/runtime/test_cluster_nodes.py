@@ -26,10 +26,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterOfNodes
 
 WHERE = """
 import ray
+import ray._private.state
 
 def where():
     nodes = {node["NodeID"]: node["Labels"].get("kind") for node in ray.nodes()}
-    import ray._private.state
     actors = ray._private.state.actors().values()
     return {actor["Name"].rpartition("/")[2]: nodes[actor["Address"]["NodeID"]] for actor in actors
             if actor["State"] == "ALIVE" and actor["Name"]}
@@ -113,7 +113,7 @@ session.load_config("mine.py", overrides=["train_config.node_labels={{kind: gpu}
 session.start_rollout()
 session.start_trainer()
 session.wait(timeout=300)
-returns = [episode["return"] for episode in session.episodes().to_dict("records")]
+returns = [episode["episode_return"] for episode in session.episodes().to_dict("records")]
 lengths = [episode["length"] for episode in session.episodes().to_dict("records")]
 say("doubled", len(returns) > 0 and returns == [2.0 * length for length in lengths])
 session.stop()
