@@ -157,6 +157,7 @@ say("end")
             assert all(what in text and ".ray/auth_token" in text for text in words.values()), words
 
 
+@pytest.mark.full
 def test_nodes_end_and_others_stay(cluster: ClusterOfNodes) -> None:
     cluster.start_worker("guest", "--cpus", "1")
     head, guest = (json.loads((cluster.root / "nodes" / f"{name}.json").read_text()) for name in ("head", "guest"))
@@ -167,6 +168,7 @@ def test_nodes_end_and_others_stay(cluster: ClusterOfNodes) -> None:
     assert not (cluster.root / "nodes" / "guest.json").exists()
 
 
+@pytest.mark.full
 def test_a_second_head_of_the_same_name_or_ports_is_refused(cluster: ClusterOfNodes) -> None:
     command = [sys.executable, "-m", "minestudio_nb.cluster", "head", "--port", str(cluster.port)]
     for extra, text in (([], "runs on this machine already"), (["--name", "other"], "cannot be used on this machine")):
@@ -192,7 +194,8 @@ session.wait(iterations=3, timeout=300)
 session.checkpoint("mine")
 session.wait(iterations=session.status().iteration + 2, timeout=300)
 first = session.stop()
-say("files", sorted(str(path.relative_to("runs/apart")) for path in session.run_directory.rglob("*")))
+home = session.run_directory.resolve()
+say("files", sorted(str(path.resolve().relative_to(home)) for path in home.rglob("*")))
 session.load_config("cartpole", overrides=SMALL[1:] + ["train_config.num_iterations=" + str(first.iterations + 2)],
                     resume="apart")
 session.name = "again"
