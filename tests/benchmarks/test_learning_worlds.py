@@ -18,13 +18,13 @@ from minestudio_nb import OnlineSession
 
 
 class Cells(gymnasium.Env[Any, Any]):
-    """Shows two cells, a wall (2) and a key (5), with colours and states that mean nothing here."""
+    """Shows one column of three cells: a ball (6) far away, then a wall (2), then a key (5)."""
 
-    observation_space = gymnasium.spaces.Box(0, 255, (1, 2, 3), np.uint8)
+    observation_space = gymnasium.spaces.Box(0, 255, (1, 3, 3), np.uint8)
     action_space = gymnasium.spaces.Discrete(2)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        return np.array([[[2, 5, 0], [5, 1, 2]]], np.uint8), {}
+        return np.array([[[6, 0, 0], [2, 5, 0], [5, 1, 2]]], np.uint8), {}
 
 
 def needs(package: str) -> Any:
@@ -47,8 +47,8 @@ def same(one: list[Any], other: list[Any]) -> bool:
     return len(one) == len(other) and all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_cells_become_kinds_one_hot() -> None:
-    env = CellKinds(Cells())
+def test_cells_of_the_nearest_rows_become_kinds_one_hot() -> None:
+    env = CellKinds(Cells(), rows=2)
     obs, _ = env.reset()
     wall, key = np.eye(11)[2], np.eye(11)[5]
     np.testing.assert_array_equal(obs, np.concatenate([wall, key]))
@@ -79,21 +79,21 @@ def test_memory_shows_kinds_and_lasts_245_steps() -> None:
     needs("minigrid")
     env = memory_kinds()
     obs, _ = env.reset(seed=0)
-    assert obs.shape == (3 * 3 * 11,) and obs.dtype == np.float32 and obs.sum() == 9
+    assert obs.shape == (7 * 4 * 11,) and obs.dtype == np.float32 and obs.sum() == 28
     assert env.unwrapped.max_steps == 245  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("view", "most"), [(3, 1), (7, 3)])
-def test_what_is_to_be_remembered_is_out_of_sight_at_the_fork(view: int, most: int) -> None:
-    """Keys and balls in sight at the fork, in the direction that shows most: with MiniGrid's usual view, all three."""
+@pytest.mark.parametrize(("rows", "most"), [(4, 2), (7, 3)])
+def test_what_is_to_be_remembered_is_out_of_sight_at_the_fork(rows: int, most: int) -> None:
+    """Keys and balls in sight at the fork, in the direction that shows most: two ends, and with all rows the third."""
     needs("minigrid")
-    env: Any = memory_kinds(agent_view_size=view)
+    env: Any = memory_kinds(rows)
     env.reset(seed=0)
     env.unwrapped.agent_pos, seen = (5, 3), []
     for direction in range(4):
         env.unwrapped.agent_dir = direction
-        kinds = env.unwrapped.gen_obs()["image"][..., 0]
-        seen.append(int(np.isin(kinds, (5, 6)).sum()))
+        kinds = env.observation(env.unwrapped.gen_obs()["image"]).reshape(-1, 11)
+        seen.append(int(kinds[:, [5, 6]].sum()))
     assert max(seen) == most
 
 
