@@ -17,6 +17,7 @@
     ├── WeightsError           weights do not fit the policy
     ├── CheckpointError        a checkpoint is missing, incomplete or of another policy
     ├── TrainingError          the trainer cannot go on
+    │   └── RankLostError      ... on this rank, since another one is gone
     ├── StoreTimeoutError      fragments did not arrive before a deadline
     └── TelemetryError         a metric is not in the catalogue, or is used against its declaration
 """
@@ -34,6 +35,7 @@ __all__ = [
     "EnvStartError",
     "EnvTimeoutError",
     "MineStudioError",
+    "RankLostError",
     "ResourceError",
     "RunError",
     "SessionStateError",
@@ -116,6 +118,10 @@ class CheckpointError(MineStudioError):
 
 class TrainingError(MineStudioError):
     """The trainer cannot go on."""
+
+
+class RankLostError(TrainingError):
+    """Ranks train together, and another one does not answer any more; what ended it is the cause."""
 
 
 class StoreTimeoutError(MineStudioError):

@@ -12,6 +12,7 @@ from typing import Any
 import ray
 import torch
 
+from minestudio_nb.errors import RankLostError
 from minestudio_nb.policies import build_policy, choose_device
 from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime.adapters import RemoteControl, RemotePublisher, RemoteStore, RemoteTelemetry
@@ -25,13 +26,15 @@ def train_loop(arguments: dict[str, Any]) -> None:
     """The function that Ray Train calls on each rank, with ``{"job": TrainJob}``.
 
     Rank 0 tells the supervisor why training ended. A rank that fails tells the cause before it raises, since what Ray
-    reports later is about processes.
+    reports later is about processes. One that only misses another rank has no cause to tell: all are started again.
     """
     job: TrainJob = arguments["job"]
     supervisor = job.supervisor
     call(supervisor.trainer_process.remote(_this_process()), what="the supervisor")
     try:
         reason = _train(job)
+    except RankLostError:
+        raise
     except Exception as error:
         text = f"{type(error).__name__}: {error}"
         call(supervisor.trainer_result.remote("", text, traceback.format_exc()), what="the supervisor")

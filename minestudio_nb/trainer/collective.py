@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from minestudio_nb.errors import RankLostError
 
 __all__ = ["Collective", "SingleProcess", "TorchCollective"]
 
@@ -48,6 +52,8 @@ class SingleProcess:
 class TorchCollective:
     """The ranks of an initialised ``torch.distributed`` process group (gloo or nccl).
 
+    Methods raise RankLostError where another rank is gone.
+
     Args:
         device: where the group's tensors must be: cpu for gloo, a GPU for nccl.
     """
@@ -60,17 +66,29 @@ class TorchCollective:
     def broadcast(self, value: Any) -> Any:
         """See :meth:`Collective.broadcast`; plain objects, pickled between processes of the same job."""
         box = [value if self.rank == 0 else None]
-        dist.broadcast_object_list(box, src=0, device=self._device)
+        with _together():
+            dist.broadcast_object_list(box, src=0, device=self._device)
         return box[0]
 
     def broadcast_tensor(self, tensor: Tensor) -> None:
         """See :meth:`Collective.broadcast_tensor`."""
         moved = tensor.to(self._device).contiguous()
-        dist.broadcast(moved, src=0)
+        with _together():
+            dist.broadcast(moved, src=0)
         tensor.copy_(moved)
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
         """See :meth:`Collective.all_reduce`."""
         moved = tensor.to(self._device).contiguous()
-        dist.all_reduce(moved)
+        with _together():
+            dist.all_reduce(moved)
         return tensor if moved is tensor else tensor.copy_(moved)
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Tells a lost peer from an error of our own: the peer's end is a RuntimeError of torch's here."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RankLostError(f"another training process is gone, or cannot be reached: {error}") from error

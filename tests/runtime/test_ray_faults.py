@@ -180,6 +180,7 @@ def test_a_supervisor_that_is_killed_comes_back_with_orders_and_checkpoint(
     assert runtime.snapshot(Cursor()).held_by == ""
 
 
+@pytest.mark.full
 def test_a_trainer_that_stops_is_killed_and_training_goes_on(
     ray_cluster: str, tmp_path: Path, stopping: list[RayRuntime]
 ) -> None:

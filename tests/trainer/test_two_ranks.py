@@ -88,3 +88,40 @@ def test_the_feed_is_that_of_one_process() -> None:
     store = FeedStore()
     Bench(small_config(**ONE_PROCESS), store).run()
     assert store.taken == [list(range(8))]
+
+
+LOST = """
+import os, signal, sys, torch
+import torch.distributed as dist
+from minestudio_nb.errors import RankLostError
+from minestudio_nb.trainer import TorchCollective
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=2)
+collective = TorchCollective()
+assert collective.all_reduce(torch.ones(1)).item() == 2
+if rank == 1:
+    os.kill(os.getpid(), signal.SIGKILL)
+try:
+    collective.broadcast(collective.all_reduce(torch.ones(1)).item())
+except RankLostError as error:
+    print(error, flush=True)
+    os._exit(0)
+"""
+
+
+def test_a_rank_whose_peer_is_killed_says_that_and_no_failure_of_its_own(tmp_path: Path) -> None:
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", LOST]
+    ranks = [
+        subprocess.Popen([*command, str(rank), str(tmp_path / "meet")], env=env, stdout=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    try:
+        said = ranks[0].communicate(timeout=150)[0]
+        ranks[1].communicate(timeout=60)
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.wait()
+    assert said.startswith("another training process is gone, or cannot be reached: ")
+    assert [rank.returncode for rank in ranks] == [0, -9]
