@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXPERIMENTS", "fine_tune", "kept_and_learned"]
 
-EPISODES = 48
+EPISODES = 64
 SEED = 3_000_000
 """Of the held-out episodes that both tasks are scored in, before and after."""
 
@@ -86,10 +86,10 @@ def kept_and_learned(lines: Sequence[Result]) -> str:
 
 
 FINDING = (
-    "The number of sheep, the entropy bonus and rho were chosen with seed 0, so that hunting need not cost chopping: "
-    "where no sheep is in sight there is nothing to gain, and the old skill is worn away by the entropy bonus and by "
-    "chance, or kept by the penalty. With sixteen animals over a wider field, where a second of chopping costs a hit, "
-    "no rho met all three: 0.04 kept 56 % of the chopping for 60 % of the hunt (seed 0, 72,000 steps)."
+    "The reward's limit, the entropy bonus and rho were chosen with seed 0, so that hunting need not cost chopping: "
+    "when three animals are hunted down there is nothing more to gain, and the old skill is worn away by the entropy "
+    "bonus and by chance, or kept by the penalty. Without the limit, where a second of chopping costs a hit, no rho "
+    "that was tried met all three: 0.04 kept 56 % of the chopping for 60 % of the hunt (seed 0, 72,000 steps)."
 )
 
 EXPERIMENTS = (
@@ -99,13 +99,13 @@ EXPERIMENTS = (
         config="benchmarks/learning/configs/forgetting.yaml",
         about=(
             "The policies that `voxel_chop` trained, one for each seed, learn to hunt in the same forest with the same "
-            "axe and actions: six sheep near the start pay, logs pay nothing. With the penalty on leaving the "
-            "pretrained policy (`kl_divergence_coef_rho` 0.08, times 0.9995 after each iteration) and without. Curve "
-            "and evaluations are of the hunt; the other columns are mean returns of sampled actions in held-out "
-            "worlds, before and after."
+            "axe and actions: in each episode the first three hits and the first three kills pay, logs pay nothing. "
+            "With the penalty on leaving the pretrained policy (`kl_divergence_coef_rho` 0.1, times 0.9995 after each "
+            "iteration) and without. Curve and evaluations are of the hunt; the other columns are mean returns of "
+            "sampled actions in held-out worlds, before and after."
         ),
         arms=(
-            Arm("kl", "with KL", ("train_config.kl_divergence_coef_rho=0.08",), fine_tune),
+            Arm("kl", "with KL", ("train_config.kl_divergence_coef_rho=0.1",), fine_tune),
             Arm("plain", "without", train=fine_tune),
         ),
         cpu_seconds=90,
