@@ -1,7 +1,8 @@
 """Which fragments exist, who may read them how often, and how many more may be begun. Metadata only.
 
 The data itself is behind a reference of any kind: the fragment in the inline runtime, an object reference with Ray.
-Nothing here blocks or locks; a runtime adds the waiting that fits it.
+Nothing here blocks or locks; a runtime adds the waiting that fits it. What is asked or told with each fragment takes
+the same time however many there are; only an iteration's border goes through all of them.
 """
 
 from __future__ import annotations
@@ -86,8 +87,8 @@ class ReplayBuffer(Generic[Ref]):
     ) -> None:
         self.next_id = 0
         """Number of the next fragment; one that replaces another buffer must begin above what that has given."""
-        self.max_reuse = max_reuse
-        self.max_staleness = max_staleness
+        self._max_reuse = max_reuse
+        self._max_staleness = max_staleness
         self.version: int | None = None
         """Version of the newest published weights; None before the first, when nothing is granted."""
         self._capacity = capacity
@@ -102,6 +103,11 @@ class ReplayBuffer(Generic[Ref]):
         """Taken last, and perhaps not fetched yet."""
         self._outstanding: Counter[int] = Counter()
         self._nbytes = 0
+        self._readable = 0
+        self._unread = 0
+        """How many entries may be read at this version, and how many of those never were."""
+        self._unswept = False
+        """Whether there may be entries that can never be read again."""
         self._totals = _Counts()
         self._recent = _Counts()
 
@@ -121,6 +127,26 @@ class ReplayBuffer(Generic[Ref]):
             keep_previous=config.train_config.kl_divergence_coef_rho > 0 or settings.max_reuse > 1,
         )
 
+    @property
+    def max_reuse(self) -> int:
+        """In how many iterations a fragment may be read."""
+        return self._max_reuse
+
+    @max_reuse.setter
+    def max_reuse(self, value: int) -> None:
+        self._max_reuse = value
+        self._recount()
+
+    @property
+    def max_staleness(self) -> int:
+        """How far the learner's version may be above that of a fragment which it reads."""
+        return self._max_staleness
+
+    @max_staleness.setter
+    def max_staleness(self, value: int) -> None:
+        self._max_staleness = value
+        self._recount()
+
     # The rollout's side.
 
     def grant(self, worker: int, count: int) -> int:
@@ -137,9 +163,8 @@ class ReplayBuffer(Generic[Ref]):
         if not self._gate_open:
             return max(0, self._shortage - outstanding)
         if self._flow.schedule == "alternate":
-            readable = sum(self._is_readable(entry, self.version) for entry in self._entries.values())
-            return max(0, self._flow.fragments_per_iteration - readable - outstanding)
-        return max(0, self._flow.lead * self._flow.fragments_per_iteration - self._unread() - outstanding)
+            return max(0, self._flow.fragments_per_iteration - self._readable - outstanding)
+        return max(0, self._flow.lead * self._flow.fragments_per_iteration - self._unread - outstanding)
 
     def set_outstanding(self, worker: int, count: int) -> bool:
         """``worker`` says that it holds ``count`` credits; whether that is news. An answer to it may have been lost."""
@@ -169,7 +194,9 @@ class ReplayBuffer(Generic[Ref]):
         self.release(stream.worker, 1)
         while len(self._entries) >= self._capacity:
             self._evict()
-        self._entries[meta.fragment_id] = _Entry(meta, ref)
+        entry = self._entries[meta.fragment_id] = _Entry(meta, ref)
+        self._tally(entry, 1)
+        self._unswept = self._unswept or not self._is_readable(entry)
         self._by_place[stream, index] = meta.fragment_id
         self._nbytes += nbytes
         return meta
@@ -180,6 +207,7 @@ class ReplayBuffer(Generic[Ref]):
         Without ``collect`` there is no next iteration as far as the trainer knows, and none may be begun.
         """
         self.version = version
+        self._recount()
         self._gate_open, self._shortage = collect, 0
         self._in_training = set()
         self._drop_unreadable()
@@ -191,16 +219,18 @@ class ReplayBuffer(Generic[Ref]):
 
         None while there are too few; what is lacking may be begun from then on.
         """
-        self.version = version if self.version is None else max(version, self.version)
+        if self.version is None or version > self.version:
+            self.version = version
+            self._recount()
         self._drop_unreadable()
-        readable = [entry for entry in self._entries.values() if self._is_readable(entry, version)]
-        self._shortage = max(0, count - len(readable))
+        self._shortage = max(0, count - self._readable)
         if self._shortage:
             return None
+        readable = [entry for entry in self._entries.values() if self._is_readable(entry)]
         readable.sort(key=lambda entry: (entry.uses, entry.meta.fragment_id))
         taken = sorted(readable[:count], key=lambda entry: entry.meta.fragment_id)
         for entry in taken:
-            entry.uses += 1
+            self._use(entry, entry.uses + 1)
             self._recent.reuse.add(entry.uses)
         if self._flow.schedule == "alternate":
             self._gate_open = False
@@ -228,6 +258,7 @@ class ReplayBuffer(Generic[Ref]):
             if fragment_id in self._entries:
                 self._remove(fragment_id)
                 self._count("lost")
+                self._unswept = True  # it may have been what its predecessor was kept for
 
     # Numbers.
 
@@ -236,7 +267,7 @@ class ReplayBuffer(Generic[Ref]):
         totals = self._totals
         return BufferStats(
             len(self._entries),
-            self._unread(),
+            self._unread,
             self._outstanding.total(),
             self._nbytes,
             totals.dropped_stale,
@@ -249,7 +280,7 @@ class ReplayBuffer(Generic[Ref]):
         batch: MetricBatch = {}
         numbers = {
             "buffer/fragments": len(self._entries),
-            "buffer/unread_fragments": self._unread(),
+            "buffer/unread_fragments": self._unread,
             "buffer/bytes": self._nbytes,
             "buffer/dropped_stale": self._recent.dropped_stale + self._recent.evicted_unread,
         }
@@ -262,17 +293,34 @@ class ReplayBuffer(Generic[Ref]):
 
     # Inside.
 
-    def _is_readable(self, entry: _Entry[Ref], version: int) -> bool:
-        return entry.uses < self.max_reuse and version - entry.meta.version <= self.max_staleness
+    def _is_readable(self, entry: _Entry[Ref]) -> bool:
+        return entry.uses < self._max_reuse and (self.version or 0) - entry.meta.version <= self._max_staleness
 
-    def _unread(self) -> int:
-        version = self.version or 0
-        return sum(entry.uses == 0 and self._is_readable(entry, version) for entry in self._entries.values())
+    def _tally(self, entry: _Entry[Ref], sign: int) -> None:
+        """Counts ``entry`` in (1) before it may be read, or out (-1) before it changes or goes."""
+        if self._is_readable(entry):
+            self._readable += sign
+            self._unread += sign * (entry.uses == 0)
+
+    def _use(self, entry: _Entry[Ref], uses: int) -> None:
+        self._tally(entry, -1)
+        entry.uses = uses
+        self._tally(entry, 1)
+        self._unswept = True
+
+    def _recount(self) -> None:
+        """Counts anew, after a change that may concern every entry."""
+        self._readable = self._unread = 0
+        for entry in self._entries.values():
+            self._tally(entry, 1)
+        self._unswept = True
 
     def _drop_unreadable(self) -> None:
         """Forgets what can never be read again; versions only grow."""
-        version = self.version or 0
-        gone = [number for number, entry in self._entries.items() if not self._is_readable(entry, version)]
+        if not self._unswept:
+            return
+        self._unswept = False
+        gone = [number for number, entry in self._entries.items() if not self._is_readable(entry)]
         needed = set()
         if self._keep_previous:
             readable = self._entries.keys() - set(gone)
@@ -285,7 +333,7 @@ class ReplayBuffer(Generic[Ref]):
         for number in gone:
             entry = self._entries[number]
             if entry.uses == 0:
-                entry.uses = self.max_reuse  # counted once, and never unread again
+                entry.uses = self._max_reuse  # counted once, and never unread again
                 self._count("dropped_stale")
             if number not in needed:
                 self._remove(number)
@@ -298,7 +346,9 @@ class ReplayBuffer(Generic[Ref]):
         self._remove(number)
 
     def _remove(self, fragment_id: int) -> None:
-        meta = self._entries.pop(fragment_id).meta
+        entry = self._entries.pop(fragment_id)
+        self._tally(entry, -1)
+        meta = entry.meta
         self._nbytes -= meta.nbytes
         if self._by_place.get((meta.stream, meta.index)) == fragment_id:
             del self._by_place[meta.stream, meta.index]

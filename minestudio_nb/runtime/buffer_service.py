@@ -24,6 +24,9 @@ __all__ = ["BufferService"]
 
 NUMBERS_PER_LIFE = 1 << 32
 """Numbers of fragments that each life of the buffer may give, so that no number is given twice."""
+CALLS, CALLS_PER_WORKER = 100, 4
+"""Calls that the replay buffer may have at the same time: a worker waits for credit with one, and has fragments on the
+way with others. Were there fewer, those that wait would keep out the fragments that they wait for."""
 WHAT = "the replay buffer"
 HEAL = 45.0
 """How long the trainer, whose own call waits for it, may wait until one that died takes new weights' version."""
@@ -69,6 +72,7 @@ class BufferService:
                 num_cpus=0,
                 resources=ON_THE_HEAD,
                 max_restarts=self._limits.process_lifetime,
+                max_concurrency=CALLS + CALLS_PER_WORKER * spec.config.config.rollout_config.num_rollout_workers,
             )
             .remote(spec.config.config, schedule, supervisor, first_life)
         )

@@ -182,6 +182,40 @@ def test_fragments_are_collected_in_place_of_lost_ones():
     assert len(buffer.take(2, 0)) == 2 and buffer.grant(0, 8) == 0
 
 
+def assert_tallies(buffer):
+    """The counts that are kept are those that one would find."""
+    readable = [entry for entry in buffer._entries.values() if buffer._is_readable(entry)]
+    assert (buffer._readable, buffer._unread) == (len(readable), sum(entry.uses == 0 for entry in readable))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    keep_previous=st.booleans(),
+    steps=st.lists(st.tuples(st.sampled_from("atplrse"), st.integers(0, 9)), max_size=80),
+)
+def test_counts_are_kept_through_all_that_changes_them(keep_previous, steps):
+    buffer = make(capacity=6, max_reuse=2, max_staleness=1, keep_previous=keep_previous)
+    version, made = 0, 0
+    for action, number in steps:
+        if action == "a":
+            add(buffer, max(0, version - number % 3), worker=number % 2, start=made)
+            made += 1
+        elif action == "t":
+            buffer.take(1 + number % 3, version)
+        elif action == "p":
+            version += number % 2
+            buffer.publish(version)
+        elif action == "l":
+            buffer.lose([made - number])
+        elif action == "r":
+            buffer.max_reuse = 1 + number % 3
+        elif action == "s":
+            buffer.max_staleness = number % 4
+        else:
+            buffer.forget_worker(number % 2)
+        assert_tallies(buffer)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     schedule=st.sampled_from(["alternate", "overlap"]),
@@ -223,6 +257,7 @@ def test_whatever_happens_no_iteration_starves_and_no_fragment_is_misused(
             iterations += 1
             version += 1
             buffer.publish(version)
+        assert_tallies(buffer)
         stats = buffer.stats()
         limit = per_iteration * (lead if schedule == "overlap" else 1)
         assert stats.outstanding == sum(open_fragments)
