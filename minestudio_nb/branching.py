@@ -194,7 +194,7 @@ def _fill(
         checkpoint=source.name,
         iteration=point.iteration,
         env_steps=point.env_steps,
-        overrides=tuple(overrides),
+        overrides=tuple(map(after.secrets().hide_override, overrides)),
         edits=dict(point.edits),
         time=time.time(),
     )

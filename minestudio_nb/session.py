@@ -155,7 +155,7 @@ class OnlineSession(DisplayedSession):
             self._runtime = None
             raise
         except BaseException as error:
-            self._states.fail(f"{type(error).__name__}: {error}")
+            self._states.fail(self.config.secrets().hide(f"{type(error).__name__}: {error}"))
             runtime.stop(30.0)
             if isinstance(error, RunError):  # which says that the run is somebody else's
                 self._runtime = None

@@ -20,7 +20,7 @@ from minestudio_nb.config.fields import Problem, to_plain
 from minestudio_nb.config.generators import generator_from_callable
 from minestudio_nb.config.minestudio_compat import execute_module
 from minestudio_nb.config.overrides import apply_overrides, parse_overrides
-from minestudio_nb.config.redaction import REDACTED, redact, redact_text
+from minestudio_nb.config.redaction import REDACTED, Secrets, redact, redact_text
 from minestudio_nb.config.resources import Resources
 from minestudio_nb.config.schema import EnvConfig, OnlineConfig, field_specs, parse_config
 from minestudio_nb.config.trainers import problem_with_name
@@ -61,6 +61,11 @@ class LoadedConfig:
     trainer: GeneratorSpec | None = None
     """Recipe for the class that ``trainer_name`` means, where the configuration's module or an earlier call to
     :func:`minestudio_nb.config.trainers.travelling` has it; None: it is known by its name."""
+
+    def secrets(self) -> Secrets:
+        """The secret values that it holds, and those of this process's environment."""
+        sources = {spec.source for spec in (self.env, self.policy, self.trainer) if spec is not None}
+        return Secrets.of(self.config.to_dict(), "\n".join(sorted(sources)))
 
     def files(self) -> dict[str, str]:
         """Texts to save in a run directory by file name, secrets hidden: ``load_config`` reads ``config.yaml`` again.

@@ -7,13 +7,16 @@ import math
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from minestudio_nb.config import OnlineConfig, redact
+from minestudio_nb.config.redaction import Secrets
 from minestudio_nb.contracts.control import Edit
 from minestudio_nb.contracts.fragments import EpisodeSummary
 from minestudio_nb.contracts.telemetry import Event
+from minestudio_nb.contracts.view import Tile
 from minestudio_nb.rollout.filming import store_episode
 from minestudio_nb.rollout.viewing import RecordedEpisode
 from minestudio_nb.runs import RunDirectory
@@ -28,6 +31,7 @@ __all__ = [
     "recordings_directory",
     "session_exporters",
     "session_status",
+    "without_secrets",
 ]
 
 logger = logging.getLogger(__name__)
@@ -72,6 +76,11 @@ def session_status(config: OnlineConfig, hub: Hub, edits: Sequence[Edit]) -> dic
         "buffer_fragments": config.buffer_fragments,
         "revision": len(edits),
     }
+
+
+def without_secrets(tiles: Mapping[str, Tile], secrets: Secrets) -> dict[str, Tile]:
+    """The same tiles; the cause of a fault may quote what an environment's exception said."""
+    return {name: replace(tile, cause=secrets.hide(tile.cause)) if tile.cause else tile for name, tile in tiles.items()}
 
 
 def full_return_window(config: OnlineConfig, hub: Hub) -> float:

@@ -41,6 +41,7 @@ from minestudio_nb.runtime.common import (
     recordings_directory,
     session_exporters,
     session_status,
+    without_secrets,
 )
 from minestudio_nb.runtime.controls import Controls
 from minestudio_nb.runtime.phases import Phases
@@ -178,12 +179,14 @@ class InlineRuntime:
         """
         config, loaded = self._config, self.spec.config
         self._run = prepare_run(self.spec)
+        self._secrets = loaded.secrets()
         self._resources = ResourceMeter(ProcessTrees([os.getpid()]), cores=Resources.detect().cpus)
         self._hub = Hub.reload(
             self._run,
             session_exporters(self.spec, self._run),
             self._resources,
             config.rollout_config.episode_statistics_config.window,
+            self._secrets.hide,
         )
         self._controls = InlineControls(self._idle)
         self._phases = Phases(self.spec, "inline", self._run, lambda: self._controls.paused)
@@ -331,7 +334,7 @@ class InlineRuntime:
             worker.request_preview(PREVIEW_LEASE_SECONDS, large=large)
             tiles |= worker.preview()
         if self._phases.shown != "failed":
-            return tiles
+            return without_secrets(tiles, self._secrets)
         return {name: replace(tile, state="dead", cause=self._phases.failure) for name, tile in tiles.items()}
 
     def wait(self, timeout: float) -> bool:

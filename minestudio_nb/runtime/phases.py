@@ -43,6 +43,7 @@ class Phases:
         self._lock = threading.RLock()
         self._phase: Phase = "new" if before is None else "training" if before.phase == "paused" else before.phase
         self._paused = paused
+        self._hide = spec.config.secrets().hide
         self._path = run.session
         now = time.time()
         self._record = SessionRecord(
@@ -89,7 +90,7 @@ class Phases:
             if self._phase in ENDED:
                 return False
             self._phase = phase
-            self._record = replace(self._record, failure=failure)
+            self._record = replace(self._record, failure=self._hide(failure))
             self.look()
             return True
 

@@ -35,7 +35,7 @@ from minestudio_nb.runtime.base import Cursor, RuntimeSpec, Snapshot
 from minestudio_nb.runtime.buffer_service import BufferService
 from minestudio_nb.runtime.calls import PUBLISH_SECONDS, Restarting, call
 from minestudio_nb.runtime.claims import Claims, Holder
-from minestudio_nb.runtime.common import full_return_window, session_exporters, session_status
+from minestudio_nb.runtime.common import full_return_window, session_exporters, session_status, without_secrets
 from minestudio_nb.runtime.controls import Controls
 from minestudio_nb.runtime.far_files import FarFile, list_files, read_part
 from minestudio_nb.runtime.heartbeats import Heartbeats
@@ -84,7 +84,8 @@ class Supervisor:
         self._processes = ProcessTrees([os.getpid() if root_pid is None else root_pid])
         self._resources = ResourceMeter(self._processes, object_store_use, cpus)
         window = config.rollout_config.episode_statistics_config.window
-        self._hub = Hub.reload(run, session_exporters(spec, run), self._resources, window)
+        self._secrets = spec.config.secrets()
+        self._hub = Hub.reload(run, session_exporters(spec, run), self._resources, window, self._secrets.hide)
         self._controls = Controls(kept.edits, kept.paused, self._keeper.orders)
         self._phases = Phases(spec, "ray", run, lambda: self._controls.paused, before)
         self._claims = Claims(kept.holder if again else holder, self._tell_controls, self._keeper.holder)
@@ -190,7 +191,7 @@ class Supervisor:
 
     def tiles(self, large: Collection[str] = ()) -> dict[str, Tile]:
         """How each environment stands; see :meth:`RolloutManager.tiles`."""
-        return self._rollout.tiles(TILES_SECONDS, large)
+        return without_secrets(self._rollout.tiles(TILES_SECONDS, large), self._secrets)
 
     def newest_weights(self) -> list[Any]:
         """A reference to the newest WeightsPackage in a list, or an empty list before the first."""
@@ -309,7 +310,7 @@ class Supervisor:
             "policy_version": self._version,
             "workers_alive": self._rollout.alive(),
             "workers": self._rollout.count,
-            "processes": self._process_rows(),
+            "processes": self._secrets.hide(self._process_rows()),
             "resources": self._resources.shown(),
             "started_at": self._phases.started_at,
             "since": self._phases.since,

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -104,6 +104,7 @@ class Hub:
         exporters: further receivers of points and events; they run on a thread of their own.
         resources: what the session uses of its machine, for the metrics ``system/...``.
         window: episodes in ``episode/return_window``.
+        hide: takes secrets out of what events say, before anybody sees them.
     """
 
     def __init__(
@@ -112,8 +113,10 @@ class Hub:
         exporters: Iterable[Exporter] = (),
         resources: ResourceMeter | None = None,
         window: int = RETURN_WINDOW,
+        hide: Callable[[Any], Any] | None = None,
     ) -> None:
         self._lock = threading.RLock()
+        self._hide = hide
         self._points: _Ring[Point] = _Ring(POINTS_KEPT)
         self._events: _Ring[Event] = _Ring(EVENTS_KEPT)
         self._episodes: _Ring[Mapping[str, Any]] = _Ring(EPISODES_KEPT)
@@ -140,9 +143,10 @@ class Hub:
         exporters: Iterable[Exporter] = (),
         resources: ResourceMeter | None = None,
         window: int = RETURN_WINDOW,
+        hide: Callable[[Any], Any] | None = None,
     ) -> Hub:
         """A hub that goes on where the one that wrote ``files`` stopped. What was merged but not closed is lost."""
-        hub = cls(files, (), resources, window)
+        hub = cls(files, (), resources, window, hide)
         history = _read(files.metrics, files.events, files.episodes)
         for point in history.points:
             hub._points.add(point)
@@ -188,6 +192,8 @@ class Hub:
 
     def event(self, event: Event) -> None:
         """Keeps, writes and exports one event."""
+        if self._hide is not None:
+            event = replace(event, message=self._hide(event.message), data=self._hide(event.data))
         with self._lock:
             self._events.add(event)
             self._write("events", [vars(event)])
