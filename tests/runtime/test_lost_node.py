@@ -67,7 +67,7 @@ try:
     overrides = ["train_config.num_iterations=100000", "rollout_config.num_rollout_workers=2",
                  "rollout_config.worker_config.num_envs=4", "schedule=overlap", "train_config.keep_interval=1000",
                  "rollout_config.replay_buffer_config.max_staleness=4", "restarts.process_per_window=10"]
-    runtime = RayRuntime(RuntimeSpec("lost", load_config("cartpole", overrides), ".", head.address))
+    runtime = RayRuntime(RuntimeSpec("lost", load_config("cartpole", overrides), os.getcwd(), head.address))
     runtime.start_rollout(200.0)
     runtime.start_trainer()
     eventually(lambda: len(snapshot(runtime).points) >= 5, 200.0)
@@ -129,7 +129,7 @@ head = node("head", 3, cpus=4)
 runtime = None
 try:
     source = {"online_dict": online, "env_generator": Large}
-    runtime = RayRuntime(RuntimeSpec("full", load_config(source), ".", head.address))
+    runtime = RayRuntime(RuntimeSpec("full", load_config(source), os.getcwd(), head.address))
     runtime.start_rollout(200.0)
     runtime.start_trainer()
     eventually(lambda: runtime.wait(1.0), 400.0)
