@@ -88,9 +88,9 @@ def kept_and_learned(lines: Sequence[Result]) -> str:
 FINDING = (
     "The reward's limit, the entropy bonus and rho were chosen with seed 0, so that hunting need not cost chopping: "
     "when three animals are hunted down there is nothing more to gain, and the old skill is worn away by the entropy "
-    "bonus and by chance, or kept by the penalty. Still the two are at odds: whoever keeps chopping hunts less, and the "
-    "third of the three is not met. Without the limit it is worse: rho 0.04 kept 56 % of the chopping for 60 % of the "
-    "hunt (seed 0, 72,000 steps)."
+    "bonus and by chance, or kept by the penalty. Still, whoever keeps chopping hunts less, and the "
+    "third condition is not met. Without the limit it is worse: rho 0.04 kept 56 % of the chopping for 60 % of "
+    "the hunt (seed 0, 72,000 steps)."
 )
 
 EXPERIMENTS = (
