@@ -60,7 +60,7 @@ class ReplayBufferActor:
         """Which life of each worker counts. What a dead one still asks or sends is told by its life."""
         self._seen: OrderedDict[tuple[Any, int, int], None] = OrderedDict()
         """Stream, life and position of fragments that came."""
-        self._knows = not (ray.is_initialized() and ray.get_runtime_context().was_current_actor_reconstructed)
+        self._knows = not _is_reconstructed()
         """Whether it has been told what its predecessor knew."""
 
     # Rollout workers.
@@ -244,3 +244,11 @@ class ReplayBufferActor:
                     await self._changed.wait_for(lambda: self._closed is not None or condition())
             except TimeoutError:
                 return
+
+
+def _is_reconstructed() -> bool:
+    """Whether this is an actor that Ray has started again; where it is no actor at all, it is not."""
+    if not ray.is_initialized():
+        return False
+    context = ray.get_runtime_context()
+    return context.get_actor_id() is not None and context.was_current_actor_reconstructed
