@@ -57,5 +57,5 @@ def draw(experiment: Experiment, lines: Sequence[Result]) -> None:
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
-    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=5)
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=3)
     figure.savefig(experiment.picture, dpi=110, metadata={"Software": None})
