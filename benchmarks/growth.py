@@ -1,7 +1,7 @@
 """How far one replay buffer, one rollout manager and one telemetry hub carry: 8, 64 and 256 logical rollout workers.
 
     python benchmarks/growth.py                            # measures this version
-    python benchmarks/growth.py --against 28ff8b6          # and another commit, in turns
+    python benchmarks/growth.py --against COMMIT           # and another commit, in turns; the two must agree on calls
     python benchmarks/growth.py --profile --workers 256    # where the buffer's event loop spends its time
 
 Workers are asyncio tasks in at most 8 actors (``tests/support/logical_workers.py``) that send what real ones send, with
@@ -39,7 +39,6 @@ def measure(workers: int, pace: str, seconds: float, label: str, address: str, h
     import psutil
     import ray
 
-    import minestudio_nb
     from minestudio_nb.runtime.cluster import connect
     from tests.support.growth import Growth
     from tests.support.logical_workers import Load
@@ -56,8 +55,7 @@ def measure(workers: int, pace: str, seconds: float, label: str, address: str, h
         result = growth.measure(seconds, others, profile)
     ray.shutdown()
     print(result.pop("profile"), file=sys.stderr)
-    code = str(Path(minestudio_nb.__file__).parents[1])
-    print("RESULT " + json.dumps({"version": label, "pace": pace, **_rounded(result), "code": code}), flush=True)
+    print("RESULT " + json.dumps({"version": label, "pace": pace, **_rounded(result)}), flush=True)
 
 
 SERVERS = ("raylet", "gcs_server")
@@ -137,13 +135,14 @@ def _export(commit: str, folder: Path) -> Path:
 
 def _run(command: Sequence[str], code: Path, write: bool) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(code)}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=600.0)
+    # Ray's workers look for modules in the driver's folder first.
+    done = subprocess.run(command, cwd=code, env=environment, stdout=subprocess.PIPE, text=True, timeout=600.0)
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     if not lines:
         print(f"no result: {' '.join(command)}", flush=True)
         return
     result: dict[str, Any] = json.loads(lines[0].removeprefix("RESULT "))
-    assert Path(result.pop("code")) == code
+    assert Path(result.pop("code")) == code, "the session ran another version"
     result["load1"], result["day"] = round(os.getloadavg()[0], 1), time.strftime("%Y-%m-%d")
     print(json.dumps(result), flush=True)
     if write:

@@ -2,8 +2,9 @@
 
 ``metrics.md`` comes from the catalogue of metrics, ``settings.md`` from the configuration's schema, ``biomes.md`` from
 VoxelSim's biomes, ``physics.md`` from measurements of it, and the tables of ``tasks.md`` from ``tasks.jsonl``, which
-``benchmarks/tasks.py`` writes, and of ``ppo.md`` from the results of ``benchmarks/staleness.py``. ``learning.md`` comes
-from the results of ``benchmarks/learning``. A test compares.
+``benchmarks/tasks.py`` writes, of ``ppo.md`` from the results of ``benchmarks/staleness.py``, and of ``scaling.md``
+from those of ``benchmarks/growth.py``. ``learning.md`` comes from the results of ``benchmarks/learning``. A test
+compares.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -166,6 +168,42 @@ def ppo_page() -> str:
     return re.sub(pattern, lambda _: f"<!-- staleness -->\n{filling}\n<!-- /staleness -->", page, flags=re.DOTALL)
 
 
+GROWTH_COLUMNS = {
+    "fragments/s": "fragments_per_s",
+    "put to seen, ms, p50": "put_to_seen_ms_p50",
+    "p95": "put_to_seen_ms_p95",
+    "loop late, ms, p95": "loop_late_ms_p95",
+    "new weights, ms, p50": "publish_ms_p50",
+    "snapshot, ms, p50": "snapshot_ms_p50",
+}
+
+
+def scaling_page() -> str:
+    """``docs/scaling.md`` with its tables filled anew from ``benchmarks/results/growth.jsonl``."""
+    runs = [json.loads(line) for line in (ROOT / "benchmarks/results/growth.jsonl").read_text().splitlines()]
+    page = (Path(__file__).parent / "scaling.md").read_text(encoding="utf-8")
+    for pace in ("saturated", "paced"):
+        filling = _growth_table([run for run in runs if run["pace"] == pace])
+        pattern = rf"<!-- {pace} -->\n.*?<!-- /{pace} -->"
+        page = re.sub(pattern, f"<!-- {pace} -->\n{filling}\n<!-- /{pace} -->", page, flags=re.DOTALL)
+    return page
+
+
+def _growth_table(runs: Sequence[dict[str, Any]]) -> str:
+    """Medians over the runs of one size and version."""
+    services = ("buffer", "supervisor", "raylet")
+    heads = [*GROWTH_COLUMNS, *(f"{name}, CPU ms a fragment" for name in services), "buffer, MB", "supervisor, MB"]
+    lines = [_row("workers", "version", "runs", *heads), "|" + "---|" * (3 + len(heads))]
+    for workers, version in sorted({(run["workers"], run["version"]) for run in runs}):
+        some = [run for run in runs if (run["workers"], run["version"]) == (workers, version)]
+        values = [statistics.median(run[key] for run in some) for key in GROWTH_COLUMNS.values()]
+        values += [statistics.median(run["cpu_ms_per_fragment"][name] for run in some) for name in services]
+        values += [statistics.median(run["memory_mb"][name] for run in some) for name in services[:2]]
+        cells = [f"{value:.2f}" if value < 10 else f"{value:,.0f}" for value in values]
+        lines.append(_row(str(workers), version, str(len(some)), *cells))
+    return "\n".join(lines)
+
+
 def _metric_row(spec: MetricSpec) -> str:
     return _row(f"`{spec.name}`", spec.unit, REDUCTIONS[spec.reduction], spec.help, spec.bad)
 
@@ -217,6 +255,7 @@ PAGES = {
     "physics.md": physics_page,
     "tasks.md": tasks_page,
     "ppo.md": ppo_page,
+    "scaling.md": scaling_page,
     "learning.md": learning_page,
 }
 

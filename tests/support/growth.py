@@ -190,7 +190,7 @@ class Growth:
             over.set()
             watcher.join()
         measured = call(self.buffer.measured.remote())
-        told = call(self.supervisor.parts.remote())["telemetry_calls"] - told
+        parts = call(self.supervisor.parts.remote())
         memory = {name: max(process.memory_info().rss for process in some) for name, some in processes.items()}
         puts = [put for host in self.hosts for put in call(host.puts.remote())]
         stats = call(self.buffer.stats.remote())
@@ -201,7 +201,7 @@ class Growth:
             "seconds": wall,
             "fragments_per_s": fragments / wall,
             "buffer_calls_per_s": sum(measured["calls"].values()) / wall,
-            "hub_calls_per_s": told / wall,
+            "hub_calls_per_s": (parts["telemetry_calls"] - told) / wall,
             **_lags(puts, measured["seen"]),
             **_percentiles("loop_late", measured["late"]),
             "loop_tasks": max(measured["tasks"], default=0),
@@ -213,6 +213,7 @@ class Growth:
             "cpu_share": {name: value / wall for name, value in used.items()},
             "memory_mb": {name: value / 2**20 for name, value in memory.items()},
             "profile": measured["profile"],
+            "code": parts["code"],
         }
 
     def _look(self, over: threading.Event, looks: Looks) -> None:

@@ -15,12 +15,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
 
-from minestudio_nb.contracts.fragments import EpisodeSummary, Fragment, FragmentMeta, StreamId
+from minestudio_nb.contracts.fragments import EpisodeSummary, FragmentMeta, StreamId
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Stat
 from minestudio_nb.contracts.view import Tile
@@ -340,10 +341,9 @@ class MeasuredSupervisor(supervisor.Supervisor):
 
     def parts(self) -> dict[str, Any]:
         """Handles and numbers for whoever measures."""
-        return {"buffer": self._buffer.actor, "hosts": self._hosts.hosts, "telemetry_calls": self.telemetry_calls}
-
-
-def fragment_bytes(load: Load) -> int:
-    """Bytes of one synthetic fragment's arrays."""
-    fragment: Fragment = make_fragment(0, load.length, ends=False)
-    return fragment.nbytes
+        return {
+            "buffer": self._buffer.actor,
+            "hosts": self._hosts.hosts,
+            "telemetry_calls": self.telemetry_calls,
+            "code": str(Path(supervisor.__file__).parents[2]),
+        }
