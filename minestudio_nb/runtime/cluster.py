@@ -245,14 +245,22 @@ def connect(address: str, token_path: str | None = None) -> bool:
         address = _running_here()
     if address != "auto":
         require_reachable(address)
-    try:
-        with _quiet_ray(), _signals_kept():
-            ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
-    except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
-        raise ResourceError(_refused(address, error)) from error
+    for left in reversed(range(CONNECTION_ATTEMPTS)):
+        try:
+            with _quiet_ray(), _signals_kept():
+                ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+            break
+        except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
+            if not left or _SERVER_TOO_SLOW not in str(error):
+                raise ResourceError(_refused(address, error)) from error
     _connection["address"] = address
     return True
 
+
+CONNECTION_ATTEMPTS = 3
+_SERVER_TOO_SLOW = "Initialization failure from server"
+"""What Ray Client says when the process that its server starts for each client was not there within 30 seconds, Ray's
+own limit, which a busy head does not keep."""
 
 _connection: dict[str, str] = {}
 """``address``, as it was given, of the cluster that this process was connected to last."""
