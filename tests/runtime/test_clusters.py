@@ -193,16 +193,17 @@ session.start_trainer()
 session.wait(iterations=3, timeout=300)
 session.checkpoint("mine")
 session.wait(iterations=session.status().iteration + 2, timeout=300)
-first = session.stop()
+session.stop()
+done = session.points[-1]["iteration"]  # from the file that came home
 home = session.run_directory.resolve()
 say("files", sorted(str(path.resolve().relative_to(home)) for path in home.rglob("*")))
-session.load_config("cartpole", overrides=SMALL[1:] + ["train_config.num_iterations=" + str(first.iterations + 2)],
+session.load_config("cartpole", overrides=SMALL[1:] + ["train_config.num_iterations=" + str(done + 2)],
                     resume="apart")
 session.name = "again"
 session.start_rollout()
 session.start_trainer()
 session.wait(timeout=300)
-say("resumed", first.iterations, [point["iteration"] for point in session.points])
+say("resumed", done, [point["iteration"] for point in session.points])
 session.stop()
 say("end", session.state)
 """
