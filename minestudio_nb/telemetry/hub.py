@@ -44,8 +44,8 @@ Point = Mapping[str, Any]
 ``tasks`` (task -> the fields of :class:`TaskStatistics` by name)."""
 
 STORE_FULL, STORE_FREE = 0.8, 0.65
-"""Share of Ray's object store in use from which it counts as full, since Ray moves objects to disk from there on, and
-below which it no longer does."""
+"""Share of Ray's object store from which it counts as full, since Ray moves objects to disk from there on, and below
+which it no longer does."""
 
 T = TypeVar("T")
 
@@ -373,15 +373,23 @@ class Hub:
             self._warn_once(f"cut {name}", f"{file.path} keeps rows that are taken back: {error}.")
 
     def _look_at_store(self, use: Mapping[str, float]) -> None:
-        """Tells once that Ray's object store is full, and again when it was not and is once more."""
-        size, share = use.get("system/object_store_bytes", 0.0), use.get("system/object_store_fraction", 0.0)
-        if share >= STORE_FULL:
+        """Tells once that Ray's object store is too small, and again when it was not and is once more.
+
+        What Ray has moved to disk counts in the replay buffer's bytes only.
+        """
+        used, share = use.get("system/object_store_bytes", 0.0), use.get("system/object_store_fraction", 0.0)
+        if not share:
+            return
+        size, held = used / share, self._open.get("buffer/bytes", Stat(last=0.0)).last
+        wanted = max(used, held)
+        if wanted >= STORE_FULL * size:
             self._warn_once(
                 "object store",
-                f"Ray's object store holds {size / 2**20:.0f} MiB and is {share:.0%} full: Ray moves fragments to disk "
-                "and back, which is slow. Lower replay_buffer_config.max_chunks, or give the cluster a larger store.",
+                f"Ray's object store of {size / 2**20:.0f} MiB is full: {wanted / 2**20:.0f} MiB are held, and Ray "
+                "moves fragments to disk and back, which is slow. Lower replay_buffer_config.max_chunks, or give the "
+                "cluster a larger store.",
             )
-        elif share < STORE_FREE:
+        elif wanted < STORE_FREE * size:
             self._warned.discard("object store")
 
     def _warn_once(self, cause: str, message: str) -> None:

@@ -383,4 +383,14 @@ def test_a_full_object_store_is_told_once_each_time() -> None:
         hub.iteration(k, {})
     told = [event for event in hub.news().events if "object store" in event.message]
     assert [event.severity for event in told] == ["warning", "warning"]
-    assert "holds 76 MiB and is 95% full" in told[0].message and "max_chunks" in told[0].message
+    assert "store of 80 MiB is full: 76 MiB are held" in told[0].message and "max_chunks" in told[0].message
+
+
+def test_fragments_that_ray_has_moved_to_disk_count_for_the_object_store() -> None:
+    size = 80 * 2**20
+    hub = Hub(resources=ResourceMeter(ProcessTrees([os.getpid()]), lambda: (0.3 * size, float(size))))
+    hub.iteration(1, batch(buffer__bytes=20 * 2**20))
+    assert not hub.news().events
+    hub.iteration(2, batch(buffer__bytes=192 * 2**20))
+    (event,) = hub.news().events
+    assert "store of 80 MiB is full: 192 MiB are held" in event.message
