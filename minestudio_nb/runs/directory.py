@@ -103,6 +103,14 @@ class RunDirectory:
             raise RunError(f"There is no run {name!r} in {run.root}. Runs there, newest first: {known}.")
         return run
 
+    def tidy(self) -> None:
+        """Removes the beginnings of files that :func:`write_atomically` had to leave when its process was killed.
+
+        Only for the one who starts the session: nobody else may be writing.
+        """
+        for path in self.path.rglob(".*.tmp"):
+            path.unlink(missing_ok=True)
+
     def __repr__(self) -> str:
         return f"RunDirectory({str(self.path)!r})"
 

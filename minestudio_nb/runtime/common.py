@@ -41,8 +41,9 @@ FILMS_WAITING = 8
 
 
 def prepare_run(spec: RuntimeSpec) -> RunDirectory:
-    """The run directory with the configuration in it."""
+    """The run directory with the configuration in it, without what a killed process left there."""
     run = RunDirectory.create(spec.run_root, spec.session, exist_ok=True)
+    run.tidy()
     for name, text in spec.config.files().items():
         (run.path / name).write_text(text, encoding="utf-8")
     return run

@@ -44,6 +44,7 @@ from minestudio_nb.runtime.evaluator import evaluate_apart
 from minestudio_nb.runtime.far_files import Courier, settle
 from minestudio_nb.runtime.names import NAMESPACE, ON_THE_HEAD, SUPERVISOR, actor_name, find_actor
 from minestudio_nb.runtime.own_code import own_modules
+from minestudio_nb.runtime.parcels import pack
 from minestudio_nb.runtime.preflight import asks, object_store_bytes, require_resources, total
 from minestudio_nb.runtime.supervisor import CONCURRENCY, Supervisor
 from minestudio_nb.runtime.survey import cluster_nodes
@@ -85,6 +86,8 @@ class RayRuntime:
         self._record: ClusterRecord | None = None
         self._head: subprocess.Popen[bytes] | None = None
         self._supervisor: Any = None
+        self._parcel: list[Any] = []
+        """What the supervisor was made with, and needs again when Ray starts it again."""
         self._connected = False
         self._stopped = False
         self._ended = threading.Event()
@@ -186,6 +189,7 @@ class RayRuntime:
         threading.Thread(target=watch, name="ray-head-watch", daemon=True).start()
 
     def _start_supervisor(self) -> Any:
+        self._parcel = pack(self.spec)
         actor = (
             ray.remote(concurrency_groups=CONCURRENCY)(Supervisor)
             .options(
@@ -198,7 +202,7 @@ class RayRuntime:
                 max_concurrency=8,
                 max_pending_calls=PENDING_CALLS,
             )
-            .remote(self.spec, None if self._record is None else self._record.pid, self._holder)
+            .remote(None if self._record is None else self._record.pid, self._holder, *self._parcel)
         )
         call(actor.pid.remote(), what="the supervisor")
         return actor

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import ray
 from ray.exceptions import RayError
@@ -40,6 +40,7 @@ from minestudio_nb.runtime.controls import Controls
 from minestudio_nb.runtime.far_files import FarFile, list_files, read_part
 from minestudio_nb.runtime.heartbeats import Heartbeats
 from minestudio_nb.runtime.kept import Keeper
+from minestudio_nb.runtime.parcels import unpack
 from minestudio_nb.runtime.phases import Phases
 from minestudio_nb.runtime.rollout_manager import RolloutManager
 from minestudio_nb.runtime.training import RankProcess, TrainerRun
@@ -64,10 +65,10 @@ BUFFER = "replay buffer"
 class Supervisor:
     """See the module. All methods may be called at the same time; calls that wait have deadlines."""
 
-    def __init__(self, spec: RuntimeSpec, root_pid: int | None, holder: Holder) -> None:
+    def __init__(self, root_pid: int | None, holder: Holder, *parcel: bytes) -> None:
         """``root_pid`` is the head of the session's own cluster, whose descendants are all its processes; ``holder``
-        is who starts the session."""
-        self._spec = spec
+        is who starts the session; ``parcel`` is its specification (:mod:`.parcels`)."""
+        self._spec = spec = cast(RuntimeSpec, unpack(parcel))
         config = spec.config.config
         self._watchdog = Watchdog(config.timeouts.heartbeat)
         run = RunDirectory.open(spec.run_root, spec.session)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -80,6 +82,19 @@ def test_json_round_trip_leaves_no_temporary_file_and_a_failure_keeps_the_old(tm
     assert run.read_json("summary.json") == {"return_final": 3.5}
     assert sorted(os.listdir(run.path)) == ["checkpoints", "episodes", "summary.json"]
     assert os.stat(run.summary).st_mode & 0o777 == 0o644
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path, "one")
+    run.write_text("summary.json", "{}")
+    for folder in (run.path, run.checkpoints):
+        code = "import os, pathlib, minestudio_nb.runs.directory as d; d.os.replace = lambda *_: os._exit(9);"
+        code += f"d.write_atomically(pathlib.Path({str(folder / 'session.json')!r}), 'half')"
+        assert subprocess.run([sys.executable, "-c", code]).returncode == 9
+        assert len(list(folder.glob(".session.json.*.tmp"))) == 1
+    (run.path / "notes.tmp").write_text("a user's")
+    run.tidy()
+    assert sorted(path.name for path in run.path.rglob("*")) == ["checkpoints", "episodes", "notes.tmp", "summary.json"]
 
 
 def test_unreadable_json_is_a_run_error(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import signal
@@ -152,9 +153,19 @@ def test_a_pause_stops_environments_at_once(ray_cluster: str, tmp_path: Path, st
     assert call(find_actor("paused", "replay_buffer").stats.remote()).fragments == 0
 
 
+def import_large_module(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of the user's own that makes what the supervisor is started with larger than Ray keeps for it."""
+    file = folder / "large_table.py"
+    file.write_text(f"TABLE = {os.urandom(300_000).hex()!r}\n")
+    spec = importlib.util.spec_from_file_location("large_table", file)
+    assert spec is not None
+    monkeypatch.setitem(sys.modules, "large_table", importlib.util.module_from_spec(spec))
+
+
 def test_a_supervisor_that_is_killed_comes_back_with_orders_and_checkpoint(
-    ray_cluster: str, tmp_path: Path, stopping: list[RayRuntime]
+    ray_cluster: str, tmp_path: Path, stopping: list[RayRuntime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import_large_module(tmp_path, monkeypatch)
     many = ("train_config.num_iterations=100000", f"timeouts.heartbeat={HEARTBEAT}")
     runtime = started(stopping, "again", tmp_path, ray_cluster, *many)
     eventually(lambda: len(points(runtime)) >= 3, HEALED)

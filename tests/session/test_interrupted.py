@@ -69,4 +69,4 @@ def test_a_run_killed_at_random_moments_is_the_run_that_was_not(
     edits = [row for row in rows(tmp_path / "cut" / "events.jsonl") if row["kind"] == "edit"]
     assert len(edits) == 1 and cut["progress"]["edits"] == {"train_config.entropy_bonus_coef": (0.0, 0.03)}
     left = {path.name for path in (tmp_path / "cut").rglob(".*")} | {path.name for path in tmp_path.rglob("*.tmp")}
-    assert not left
+    assert not left, "what was being written at a kill is gone"

@@ -24,6 +24,7 @@ from minestudio_nb.runtime.calls import PUBLISH_SECONDS, call
 from minestudio_nb.runtime.claims import Holder
 from minestudio_nb.runtime.common import prepare_run
 from minestudio_nb.runtime.names import NAMESPACE, SUPERVISOR, actor_name
+from minestudio_nb.runtime.parcels import pack
 from minestudio_nb.runtime.ray_runtime import PENDING_CALLS
 from minestudio_nb.runtime.supervisor import CONCURRENCY
 from tests.support.logical_workers import Load, MeasuredSupervisor
@@ -100,7 +101,7 @@ class Growth:
                 max_concurrency=8,
                 max_pending_calls=PENDING_CALLS,
             )
-            .remote(self.spec, None, Holder.here(), self.load)
+            .remote(None, Holder.here(), self.load, *pack(self.spec))
         )
         try:
             call(self.supervisor.start_rollout.remote(START_SECONDS), START_SECONDS + 60.0)

@@ -326,12 +326,12 @@ class MeasuredBuffer(ReplayBufferActor):
 class MeasuredSupervisor(supervisor.Supervisor):
     """The supervisor of a session whose rollout workers are logical."""
 
-    def __init__(self, spec: RuntimeSpec, root_pid: int | None, holder: Holder, load: Load) -> None:
+    def __init__(self, root_pid: int | None, holder: Holder, load: Load, *parcel: bytes) -> None:
         self._hosts = Hosts(load)
         rollout_manager.ray = self._hosts  # type: ignore[assignment]
         buffer_service.ReplayBufferActor = MeasuredBuffer  # type: ignore[misc]
         self.telemetry_calls = 0
-        super().__init__(spec, root_pid, holder)
+        super().__init__(root_pid, holder, *parcel)
 
     @ray.method(concurrency_group="telemetry")
     def telemetry(self, kind: Any, *arguments: Any) -> None:
