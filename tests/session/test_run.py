@@ -70,9 +70,14 @@ def test_plan_of_a_configuration_that_is_too_large_is_shown_with_what_is_missing
     assert main(tmp_path, "--plan", *asked, *sizes) == 2
     text = capsys.readouterr().out
     assert "900 needed" in text and "GPUs are asked for" in text
-    nobody = "127.0.0.1:1"
-    assert run.main(["cartpole", "--plan", "--address", nobody, *asked, *sizes]) == 2, "no cluster is there to have it"
-    assert nobody in capsys.readouterr().out
+
+
+def test_plan_for_a_cluster_that_is_not_there_says_so() -> None:
+    """In a process of its own: one that is connected to a cluster asks no other."""
+    command = [sys.executable, "-m", "minestudio_nb.run", "cartpole", "--plan", "--address", "127.0.0.1:1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, "no cluster is there to have it"
+    assert "127.0.0.1:1" in done.stdout
 
 
 def test_options_that_exclude_each_other_are_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
