@@ -363,7 +363,14 @@ class TrainingLoop(ABC):
                 self._on_request(request)
 
     def _apply_edit(self, edit: Edit) -> None:
-        iteration = self.progress.iteration
+        """Takes an edit, or rejects it, and tells what became of it.
+
+        One that replaces a dead trainer reads the edits that were answered before, too. What the checkpoint holds stays
+        as it is there, since values may have decayed since; the others are taken again. They were told already.
+        """
+        iteration, is_new = self.progress.iteration, edit.status == "requested"
+        if not is_new and (edit.status == "rejected" or (edit.iteration or 0) < iteration):
+            return
         problem = _why_not(edit, self.config)
         if problem is None:
             before = self.config.get(edit.key)
@@ -375,10 +382,12 @@ class TrainingLoop(ABC):
             return
         if problem is None:
             self.control.answer(edit.revision, "applied", iteration)
-            told = {"revision": edit.revision, "key": edit.key, "value": self.config.get(edit.key)}
-            self.event("edit", f"{edit.key} = {edit.value!r} applied @ iteration {iteration}.", **told)
             if self._on_edit:
                 self._on_edit(edit.key, self.config.get(edit.key))
+            if not is_new:
+                return
+            told = {"revision": edit.revision, "key": edit.key, "value": self.config.get(edit.key)}
+            self.event("edit", f"{edit.key} = {edit.value!r} applied @ iteration {iteration}.", **told)
         else:
             self.control.answer(edit.revision, "rejected", iteration, problem)
             self.event("edit", f"{edit.key} = {edit.value!r} rejected: {problem}", "warning", revision=edit.revision)

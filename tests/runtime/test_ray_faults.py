@@ -187,6 +187,7 @@ def test_a_supervisor_that_is_killed_comes_back_with_orders_and_checkpoint(
     assert rates[-1] <= 1e-5
     (edit,) = runtime.snapshot(Cursor()).edits
     assert (edit.revision, edit.status, edit.value) == (1, "applied", 1e-5)
+    assert [event.kind for event in runtime.snapshot(Cursor()).events].count("edit") == 1, "it is told once"
     assert runtime.edit("train_config.ppo_clip", 0.1).revision == 2
     assert runtime.snapshot(Cursor()).held_by == ""
 

@@ -83,6 +83,50 @@ def test_edits_hold_from_the_next_iteration_on() -> None:
     assert bench.telemetry.kinds().count("edit") == 4
 
 
+def test_one_edit_is_one_event_however_often_the_trainer_is_started_again(tmp_path: Path) -> None:
+    def answered(bench: Bench) -> list[int]:
+        return [event.data["revision"] for event in bench.telemetry.told if "revision" in event.data]
+
+    config = small_config(num_iterations=4, coef_rho_decay=0.5)
+    store, applied = Hooked(), []
+    first = Bench(config, store, checkpoints=CheckpointStore(tmp_path))
+
+    def hook(takes: int) -> None:
+        if takes == 1:
+            first.control.edit("train_config.kl_divergence_coef_rho", 0.8)  # in force from iteration 2 on
+            first.control.edit("train_config.learning_rate", -1.0)
+        if takes == 3:
+            first.control.edit("train_config.ppo_clip", 0.3)
+
+    store.hook = hook
+    first.run()
+    assert first.trainer.state()["rho"] == pytest.approx(0.8 * 0.25)
+    answers = first.control.edits()
+    assert [(edit.status, edit.iteration) for edit in answers] == [("applied", 2), ("rejected", 2), ("applied", 4)]
+    assert answered(first) == [1, 2, 3]
+
+    def again(**parts: Any) -> Bench:
+        bench = Bench(config.with_value("train_config.num_iterations", 5), **parts)
+        bench.trainer.control = bench.control = first.control
+        bench.trainer._on_edit = lambda key, value: applied.append((key, value))
+        bench.run()
+        assert answered(bench) == []
+        assert bench.trainer.config.get("train_config.ppo_clip") == 0.3
+        return bench
+
+    config = config.with_value("train_config.resume", "latest")
+    resumed = again(checkpoints=CheckpointStore(tmp_path))
+    # The checkpoint of iteration 4 holds rho, which goes on to decay; the clip came after it.
+    assert resumed.trainer.state()["rho"] == pytest.approx(0.8 * 0.125)
+    assert applied == [("train_config.kl_divergence_coef_rho", 0.8), ("train_config.ppo_clip", 0.3)]
+    assert [edit.iteration for edit in first.control.edits()] == [2, 2, 4]
+
+    config = config.with_value("train_config.resume", None)
+    begun_again = again()
+    assert begun_again.trainer.state()["rho"] == pytest.approx(0.8 * 0.5**5)
+    assert [edit.iteration for edit in first.control.edits()] == [0, 2, 0], "it says from when on it holds now"
+
+
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [
