@@ -7,9 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -29,8 +27,6 @@ from minestudio_nb.runtime.common import FilmCrew, recordings_directory
 
 __all__ = ["RemoteSink", "RolloutWorkerWrapper", "WeightsSlot"]
 
-ENTRIES_ON_THE_WAY = 2
-"""Calls that enter fragments in the buffer and that a worker does not wait for."""
 FILMS_SECONDS = 30.0
 """How long a worker that stops waits for videos that are being made."""
 ACQUIRE_SECONDS = 10.0
@@ -60,15 +56,6 @@ class WeightsSlot:
                 self._package = package
 
 
-@dataclass
-class _Entry:
-    """Fragments on their way into the buffer. The references keep the data until the buffer has taken it."""
-
-    metas: Sequence[FragmentMeta]
-    references: list[Any]
-    sent: Any
-
-
 class RemoteSink:
     """:class:`~minestudio_nb.contracts.protocols.FragmentSink` on the replay buffer's actor.
 
@@ -86,18 +73,18 @@ class RemoteSink:
         self._held = 0
         """Fragments that were granted, and neither delivered nor given back."""
         self._finished: list[tuple[FragmentMeta, Any]] = []
-        """Fragments that the buffer has not been told of yet, with their references."""
-        self._entries: deque[_Entry] = deque()
+        """Fragments of which it is not known that the buffer has them. The references keep the data until then."""
         self.meanwhile: Callable[[], None] | None = None
         """Called now and then, by the waiting thread, while :meth:`acquire` waits."""
 
     def acquire(self, count: int, wait: bool = True) -> int:
-        """See the protocol."""
-        self._enter()
+        """See the protocol. One call tells of what is finished and asks for more: of two calls the second might
+        arrive first, and what is finished would be granted once more."""
         given_up = time.monotonic() + HEAL_SECONDS
         while not self._stopped.is_set():
             seconds = ACQUIRE_SECONDS if wait else 0.0
-            asked = self._buffer.acquire.remote(self._worker, self._life, self._held, count, seconds)
+            finished = self._told()
+            asked = self._buffer.acquire.remote(self._worker, self._life, self._held, count, seconds, *finished)
             if wait and self.meanwhile is not None:
                 self._wait(asked, self.meanwhile)
             try:
@@ -109,6 +96,7 @@ class RemoteSink:
                     return 0
                 self._stopped.wait(AGAIN_SECONDS)
                 continue
+            self._finished = []
             if granted is None:
                 return 0
             self._held += granted
@@ -116,6 +104,9 @@ class RemoteSink:
                 return granted
             given_up = time.monotonic() + HEAL_SECONDS
         return 0
+
+    def _told(self) -> tuple[list[FragmentMeta], list[Any]]:
+        return [meta for meta, _ in self._finished], [reference for _, reference in self._finished]
 
     def _wait(self, asked: Any, meanwhile: Callable[[], None]) -> None:
         deadline = time.monotonic() + ACQUIRE_SECONDS + self._patience
@@ -128,32 +119,11 @@ class RemoteSink:
         self._finished.append((fragment.meta(-1), ray.put(fragment)))
         self._held = max(0, self._held - 1)
 
-    def _enter(self) -> None:
-        """Tells the buffer of finished fragments. Waits for an earlier call, so that errors show and no queue grows."""
-        if self._finished:
-            metas, references = zip(*self._finished, strict=True)
-            self._finished = []
-            self._entries.append(_Entry(metas, list(references), self._send(metas, list(references))))
-        while self._entries:
-            oldest = self._entries[0]
-            if len(self._entries) <= ENTRIES_ON_THE_WAY and not ray.wait([oldest.sent], timeout=0)[0]:
-                return
-            self._confirm(oldest)
-            self._entries.popleft()
-
-    def _send(self, metas: Sequence[FragmentMeta], references: list[Any]) -> Any:
-        return self._buffer.add.remote(self._life, metas, references)
-
-    def _confirm(self, entry: _Entry) -> None:
-        """Waits until the buffer has taken an entry, which it is sent again where it died meanwhile."""
-        try:
-            call(entry.sent, self._patience, "the replay buffer")
-        except Restarting:
-            call_again(lambda: self._send(entry.metas, entry.references), self._patience, "the replay buffer")
-
     def release(self, count: int) -> None:
         """See the protocol. One that is being started again learns from the next question what is held."""
-        self._enter()
+        if self._finished:
+            call_again(lambda: self._buffer.add.remote(self._life, *self._told()), self._patience, "the replay buffer")
+            self._finished = []
         self._held = max(0, self._held - count)
         with contextlib.suppress(Restarting):
             call(self._buffer.release.remote(self._worker, count), self._patience, "the replay buffer")

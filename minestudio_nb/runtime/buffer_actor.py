@@ -65,11 +65,23 @@ class ReplayBufferActor:
 
     # Rollout workers.
 
-    async def acquire(self, worker: int, life: int, held: int, count: int, timeout: float) -> int | None:
+    async def acquire(
+        self,
+        worker: int,
+        life: int,
+        held: int,
+        count: int,
+        timeout: float,
+        metas: Sequence[FragmentMeta] = (),
+        references: Sequence[Any] = (),
+    ) -> int | None:
         """How many of ``count`` fragments may be begun; waits up to ``timeout`` seconds for one. None: stop.
 
-        ``held`` is how many the worker may begin or has begun already.
+        ``held`` is how many the worker may begin or has begun already, without those that it has finished and brings
+        along, see :meth:`add`.
         """
+        if metas:
+            await self.add(life, metas, references)
         if self._closed is not None or (self._knows and not self._lives_still(worker, life)):
             return None
         granted = 0

@@ -27,13 +27,12 @@ from pathlib import Path
 from select import select
 from typing import Any
 
-import psutil
 import ray
 
 from minestudio_nb.errors import ResourceError, RunError, SessionStateError
 from minestudio_nb.runs import write_atomically
 from minestudio_nb.runtime.names import NAMESPACE
-from minestudio_nb.runtime.processes import CLUSTER_MARK, end_marked, is_alive
+from minestudio_nb.runtime.processes import CLUSTER_MARK, end_all, end_marked, is_alive
 from minestudio_nb.runtime.reaching import adopt_token, require_reachable
 
 __all__ = [
@@ -208,20 +207,8 @@ def stop_head(record: ClusterRecord, record_path: Path, timeout: float) -> None:
     """
     if record.elsewhere:
         return
-    deadline = time.monotonic() + timeout
-    if record.alive:
-        try:
-            head = psutil.Process(record.pid)
-            head.terminate()
-            head.wait(timeout=timeout / 2)
-        except psutil.NoSuchProcess:
-            logger.debug("the Ray head %d ended by itself", record.pid)
-        except psutil.TimeoutExpired:
-            logger.warning("the Ray head %d did not end when asked to; killing it", record.pid)
-    left = end_marked(record.cluster_id, timeout=max(1.0, deadline - time.monotonic()))
-    if left:
-        names = ", ".join(f"{process.pid} ({process.name()})" for process in left)
-        raise ResourceError(f"These processes of session {record.session!r} could not be ended: {names}.")
+    root = record.pid if record.alive else None
+    end_all(root, record.cluster_id, timeout, f"session {record.session!r}")
     shutil.rmtree(record.temp_dir, ignore_errors=True)
     record_path.unlink(missing_ok=True)
 

@@ -27,7 +27,7 @@ from minestudio_nb.errors import ResourceError, RunError
 from minestudio_nb.runs import write_atomically
 from minestudio_nb.runs.directory import check_run_name
 from minestudio_nb.runtime.cluster import ensure_token, node_environment, tail
-from minestudio_nb.runtime.processes import end_marked, find_marked, is_alive
+from minestudio_nb.runtime.processes import end_all, end_marked, find_marked, is_alive
 from minestudio_nb.runtime.reaching import adopt_token, require_reachable
 
 __all__ = ["DIRECTORY", "NodePorts", "NodeRecord", "NodeSettings", "living_nodes", "start_node", "stop_node"]
@@ -184,17 +184,8 @@ def stop_node(record: NodeRecord, timeout: float = 30.0) -> None:
 
     Raises ResourceError naming the processes that could not be ended within ``timeout`` seconds.
     """
-    deadline = time.monotonic() + timeout
-    if record.alive:
-        try:
-            process = psutil.Process(record.pid)
-            process.terminate()
-            process.wait(timeout=timeout / 2)
-        except (psutil.NoSuchProcess, psutil.TimeoutExpired):
-            pass  # gone, or killed below with the others
-    left = end_marked(record.cluster_id, timeout=max(1.0, deadline - time.monotonic()), spare=(os.getpid(),))
-    if left:
-        raise ResourceError(f"These processes of node {record.name!r} could not be ended: {[p.pid for p in left]}.")
+    root = record.pid if record.alive else None
+    end_all(root, record.cluster_id, timeout, f"node {record.name!r}", spare=(os.getpid(),))
     if record.temp_dir:
         shutil.rmtree(record.temp_dir, ignore_errors=True)
     _path(record.name).unlink(missing_ok=True)

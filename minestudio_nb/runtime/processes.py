@@ -7,14 +7,18 @@ mark of the cluster that is being stopped, never because of its name.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection
 
 import psutil
 
+from minestudio_nb.errors import ResourceError
 from minestudio_nb.runs.record import is_alive
 
-__all__ = ["CLUSTER_MARK", "end_marked", "find_marked", "is_alive"]
+__all__ = ["CLUSTER_MARK", "end_all", "end_marked", "find_marked", "is_alive"]
+
+logger = logging.getLogger(__name__)
 
 CLUSTER_MARK = "MSNB_CLUSTER_ID"
 """Environment variable that carries the id of the cluster."""
@@ -48,3 +52,24 @@ def end_marked(cluster_id: str, timeout: float, spare: Collection[int] = ()) -> 
             except psutil.NoSuchProcess:
                 continue
         psutil.wait_procs(remaining, timeout=min(2.0, max(0.0, deadline - time.monotonic())))
+
+
+def end_all(root: int | None, cluster_id: str, timeout: float, whose: str, spare: Collection[int] = ()) -> None:
+    """Asks ``root``, where it lives, to end all it started, and kills what is left after half of ``timeout`` seconds.
+
+    Raises ResourceError naming the processes of ``whose`` that could not be ended.
+    """
+    deadline = time.monotonic() + timeout
+    if root is not None:
+        try:
+            process = psutil.Process(root)
+            process.terminate()
+            process.wait(timeout=timeout / 2)
+        except psutil.NoSuchProcess:
+            logger.debug("process %d of %s ended by itself", root, whose)
+        except psutil.TimeoutExpired:
+            logger.warning("process %d of %s did not end when asked to; killing it", root, whose)
+    left = end_marked(cluster_id, max(1.0, deadline - time.monotonic()), spare)
+    if left:
+        names = ", ".join(f"{process.pid} ({process.name()})" for process in left)
+        raise ResourceError(f"These processes of {whose} could not be ended: {names}.")

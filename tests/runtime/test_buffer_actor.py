@@ -96,6 +96,20 @@ def test_a_fragment_costs_the_same_however_many_workers_wait() -> None:
     assert few == many == 8
 
 
+def test_what_a_worker_brings_along_counts_before_it_is_given_more() -> None:
+    async def run() -> None:
+        buffer = make(per_iteration=6)
+        await buffer.published(0, True)
+        assert await buffer.acquire(0, 0, 0, 4, 0.0) == 4
+        brought = [fragment(0, index) for index in range(4)], [None] * 4
+        assert await buffer.acquire(0, 0, 0, 4, 0.0, *brought) == 2, "six are wanted and four are here"
+        assert await buffer.acquire(0, 0, 2, 4, 0.0, *brought) == 0, "brought again, as no answer came"
+        stats = await buffer.stats()
+        assert (stats.unread, stats.outstanding) == (4, 2)
+
+    asyncio.run(run())
+
+
 def test_what_the_trainer_lacks_may_be_begun_by_those_who_wait() -> None:
     async def run() -> None:
         buffer = make(per_iteration=4)

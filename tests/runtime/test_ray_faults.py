@@ -8,7 +8,6 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -38,15 +37,6 @@ HEALED = 240.0
 """Deadline of what takes some seconds on an idle machine."""
 HEARTBEAT = 10.0
 """Seconds of silence in these tests; a process that is not stopped answers in milliseconds."""
-
-
-@pytest.fixture
-def stopping() -> Iterator[list[RayRuntime]]:
-    """Runtimes put in here are stopped at the end."""
-    runtimes: list[RayRuntime] = []
-    yield runtimes
-    for runtime in runtimes:
-        runtime.stop(20.0)
 
 
 def counting(

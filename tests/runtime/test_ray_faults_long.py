@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,15 +27,6 @@ pytestmark = [pytest.mark.ray, pytest.mark.full, pytest.mark.timeout(900)]
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
 
 MANY = ("train_config.num_iterations=100000", f"timeouts.heartbeat={HEARTBEAT}")
-
-
-@pytest.fixture
-def stopping() -> Iterator[list[RayRuntime]]:
-    """Runtimes put in here are stopped at the end."""
-    runtimes: list[RayRuntime] = []
-    yield runtimes
-    for runtime in runtimes:
-        runtime.stop(20.0)
 
 
 def test_a_supervisor_that_stops_is_killed_and_comes_back_paused(

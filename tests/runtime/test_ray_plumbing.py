@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +58,6 @@ def counting_config(execution: str, workers: int = 2) -> dict[str, Any]:
             "train_config": {"batch_size_per_gpu": 4, "batches_per_iteration": 3},
         },
     }
-
-
-@pytest.fixture
-def stopping() -> Iterator[list[RayRuntime]]:
-    """Runtimes put in here are stopped at the end."""
-    runtimes: list[RayRuntime] = []
-    yield runtimes
-    for runtime in runtimes:
-        runtime.stop(20.0)
 
 
 def package(policy_state: dict[str, Any], version: int) -> WeightsPackage:

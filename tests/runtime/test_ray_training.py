@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +32,6 @@ SMALL = (
     "train_config.batch_size_per_gpu=4",
     "train_config.epochs_per_iteration=2",
 )
-
-
-@pytest.fixture
-def stopping() -> Iterator[list[RayRuntime]]:
-    """Runtimes put in here are stopped at the end."""
-    runtimes: list[RayRuntime] = []
-    yield runtimes
-    for runtime in runtimes:
-        runtime.stop(20.0)
 
 
 def started(stopping: list[RayRuntime], session: str, root: Path, address: str, *overrides: str) -> RayRuntime:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.support.breaking import break_process
 from tests.support.counting_env import CountingEnv
 
 Place = tuple[int, int]
@@ -84,12 +84,7 @@ class FaultyEnv(CountingEnv):
         print(f"environment {self.index} is about to {kind}")
         if kind == "raise":
             raise RuntimeError(f"broken on purpose at {place}")
-        if kind == "exit":
-            os._exit(7)
-        if kind == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if kind == "stop":
-            os.kill(os.getpid(), signal.SIGSTOP)
+        break_process(kind)
         if kind == "block":
             (self.directory / "blocked").touch()
             while not (self.directory / "go").exists():

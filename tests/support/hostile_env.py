@@ -7,7 +7,6 @@ leaves a file ``<kind>-<pid>-<time>`` in ``directory``, from where a test counts
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import gymnasium
 import numpy as np
 
 from minestudio_nb.environments.build import EnvFactory
+from tests.support.breaking import break_process
 
 CRASHES = ("raise",)
 LIES = ("nan_reward", "nan_observation", "wrong_shape", "wrong_dtype", "odd_flag")
@@ -57,12 +57,7 @@ class HostileEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         (self.directory / f"{kind}-{os.getpid()}-{time.monotonic_ns()}").touch()
         if kind in CRASHES:
             raise RuntimeError(f"broken on purpose: {kind}")
-        if kind == "exit":
-            os._exit(7)
-        if kind == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if kind == "stop":
-            os.kill(os.getpid(), signal.SIGSTOP)
+        break_process(kind)
         return kind
 
     def step(self, action: Any) -> Any:

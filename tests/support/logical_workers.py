@@ -12,7 +12,7 @@ import inspect
 import os
 import socket
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from minestudio_nb.contracts.telemetry import Stat
 from minestudio_nb.contracts.view import Tile
 from minestudio_nb.contracts.weights import WeightsPackage
 from minestudio_nb.runtime import buffer_service, rollout_manager, supervisor
-from minestudio_nb.runtime.actors import ACQUIRE_SECONDS, ENTRIES_ON_THE_WAY, WeightsSlot
+from minestudio_nb.runtime.actors import ACQUIRE_SECONDS, WeightsSlot
 from minestudio_nb.runtime.adapters import RemoteTelemetry
 from minestudio_nb.runtime.base import RuntimeSpec
 from minestudio_nb.runtime.buffer_actor import ReplayBufferActor
@@ -65,7 +65,7 @@ class LogicalWorker:
         self._telemetry = RemoteTelemetry(supervisor)
         self._load = load
         self._slot = WeightsSlot()
-        self._entries: deque[Any] = deque()
+        self._finished: tuple[list[FragmentMeta], list[Any]] = ([], [])
         self._held = 0
         self._next = [0] * load.envs
         self._fragment = make_fragment(index, load.length, ends=False)
@@ -77,14 +77,15 @@ class LogicalWorker:
             if granted < self._load.envs:
                 granted += await self._acquire(wait=False, count=self._load.envs - granted)
             await asyncio.sleep(self._load.fragment_seconds)
-            await self._deliver(granted)
+            self._deliver(granted)
 
     async def _acquire(self, wait: bool, count: int | None = None) -> int:
         while not self._stopped:
             wanted = self._load.envs if count is None else count
             seconds = ACQUIRE_SECONDS if wait else 0.0
-            asked = self._buffer.acquire.remote(self.index, self._life, self._held, wanted, seconds)
+            asked = self._buffer.acquire.remote(self.index, self._life, self._held, wanted, seconds, *self._finished)
             granted: int | None = await asyncio.wait_for(asked, seconds + QUICK)
+            self._finished = ([], [])
             if granted is None:
                 return 0
             self._held += granted
@@ -92,8 +93,8 @@ class LogicalWorker:
                 return granted
         return 0
 
-    async def _deliver(self, count: int) -> None:
-        """Fragments into the object store, numbers to the hub, then the fragments' metadata to the buffer."""
+    def _deliver(self, count: int) -> None:
+        """Fragments into the object store, numbers to the hub; the buffer hears of them with the next question."""
         package = self._slot.newest()
         metas, references = [], []
         for env in range(count):
@@ -109,9 +110,7 @@ class LogicalWorker:
             metas.append(fragment.meta(-1))
             self.puts.append((self.index, env, fragment.index, time.time()))
         self._report(metas)
-        self._entries.append(self._buffer.add.remote(self._life, metas, references))
-        if len(self._entries) > ENTRIES_ON_THE_WAY:
-            await asyncio.wait_for(self._entries.popleft(), QUICK)
+        self._finished = (metas, references)
 
     def _report(self, metas: Sequence[FragmentMeta]) -> None:
         steps = float(sum(meta.length for meta in metas))
@@ -302,13 +301,13 @@ class MeasuredBuffer(ReplayBufferActor):
         """The process id."""
         return os.getpid()
 
-    async def acquire(self, worker: int, life: int, held: int, count: int, timeout: float) -> int | None:
+    async def acquire(self, *arguments: Any) -> int | None:
         """See the base class; so for the others."""
         self._count("acquire")
-        return await super().acquire(worker, life, held, count, timeout)
+        return await super().acquire(*arguments)
 
     async def add(self, life: int, metas: Sequence[FragmentMeta], references: Sequence[Any]) -> None:
-        self._count("add")
+        """With a question for credit, as mostly, it is no call of its own."""
         await super().add(life, metas, references)
         if self._watch is not None:
             now = time.time()
