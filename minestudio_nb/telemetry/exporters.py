@@ -12,6 +12,8 @@ import logging
 import math
 import queue
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +27,8 @@ _logger = logging.getLogger(__name__)
 
 QUEUE_SIZE = 1_000
 """Points and events that may wait for slow exporters before further ones are dropped."""
+EVENTS_REMEMBERED = 1_000
+"""Events that TensorBoard can be told again."""
 FAILURES_ALLOWED = 3
 """Failures in a row after which an exporter is left out."""
 
@@ -41,6 +45,9 @@ class Exporter(Protocol):
     def point(self, point: Point) -> None: ...
 
     def event(self, event: Event) -> None: ...
+
+    def rewind(self, last: Point) -> None:
+        """What was told after the point ``last`` is taken back and will come again; empty: all is taken back."""
 
     def close(self) -> None: ...
 
@@ -73,6 +80,10 @@ class ExporterThread:
         """Queues an event. Those of telemetry itself stay out, so that a failing exporter cannot feed itself."""
         if event.kind != "telemetry":
             self._put("event", event)
+
+    def rewind(self, last: Point) -> None:
+        """Queues word that everything after the point ``last`` is taken back."""
+        self._put("rewind", last)
 
     def close(self, timeout: float) -> None:
         """Waits at most ``timeout`` seconds until everything queued went out and the exporters closed."""
@@ -144,6 +155,10 @@ def _scalars(point: Point) -> dict[str, float]:
 class TensorBoardExporter:
     """Scalars by metric name over env steps, and events as text, in TensorBoard's own file format, without torch.
 
+    What is taken back stays in the files, and TensorBoard's readers leave it out: those in Python drop all that they have
+    at a START of a session, from its step on, unless it is a directory's first; the fast one drops what it has of a tag
+    when a step comes that it has, or an earlier one. So there are two STARTs, and the last point that holds comes again.
+
     Raises TelemetryError at construction when TensorBoard is not installed.
     """
 
@@ -154,6 +169,8 @@ class TensorBoardExporter:
         self._directory = directory
         self._writer: Any = None
         self._env_steps = 0
+        self._told: deque[tuple[int, Event]] = deque(maxlen=EVENTS_REMEMBERED)
+        """The latest events, with their places on the axis."""
 
     def open(self) -> None:
         event_files = importlib.import_module("tensorboard.summary.writer.event_file_writer")
@@ -163,20 +180,36 @@ class TensorBoardExporter:
         summary = importlib.import_module("tensorboard.compat.proto.summary_pb2")
         self._env_steps = point["env_steps"]
         values = [summary.Summary.Value(tag=name, simple_value=value) for name, value in _scalars(point).items()]
-        self._add(summary.Summary(value=values), point["time"], point["env_steps"])
+        self._add(point["time"], point["env_steps"], summary=summary.Summary(value=values))
+        self._writer.flush()  # for those who watch, and so that a process that is killed leaves no gap
 
     def event(self, event: Event) -> None:
-        text = importlib.import_module("tensorboard.plugins.text.summary_v2")
-        message = f"{event.severity}: {event.message}" + (f" ({event.source})" if event.source else "")
-        self._add(text.text_pb(f"events/{event.kind}", message), event.time, self._env_steps)
+        self._told.append((self._env_steps, event))
+        self._write_text(self._env_steps, event)
+
+    def rewind(self, last: Point) -> None:
+        log = importlib.import_module("tensorboard.compat.proto.event_pb2").SessionLog
+        self._env_steps = last.get("env_steps", 0)
+        for _ in range(2):
+            self._add(time.time(), self._env_steps, session_log=log(status=log.START))
+        if last:
+            self.point(last)
+        for step, event in self._told:
+            if step >= self._env_steps:  # events happened, whatever is taken back
+                self._write_text(step, event)
 
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
 
-    def _add(self, summary: Any, wall_time: float, step: int) -> None:
+    def _write_text(self, step: int, event: Event) -> None:
+        text = importlib.import_module("tensorboard.plugins.text.summary_v2")
+        message = f"{event.severity}: {event.message}" + (f" ({event.source})" if event.source else "")
+        self._add(event.time, step, summary=text.text_pb(f"events/{event.kind}", message))
+
+    def _add(self, wall_time: float, step: int, **what: Any) -> None:
         events = importlib.import_module("tensorboard.compat.proto.event_pb2")
-        self._writer.add_event(events.Event(wall_time=wall_time, step=step, summary=summary))
+        self._writer.add_event(events.Event(wall_time=wall_time, step=step, **what))
 
 
 class WandbExporter:
@@ -218,6 +251,9 @@ class WandbExporter:
             return
         level = "ERROR" if event.severity == "error" else "WARN"
         self._run.alert(title=event.kind, text=event.message, level=level)
+
+    def rewind(self, last: Point) -> None:
+        """Nothing: what was sent stays there. After a restart of the session there is a new run beside it."""
 
     def close(self) -> None:
         if self._run is not None:

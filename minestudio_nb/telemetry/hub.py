@@ -159,6 +159,8 @@ class Hub:
             hub._env_steps = int(history.points[-1]["env_steps"])
         hub._exporters = ExporterThread(exporters, hub.event)
         hub._exporters.start()  # last: their events come after the history
+        if history.points:
+            hub._exporters.rewind(history.points[-1])  # they go on from there, whatever else they got
         return hub
 
     # The sink: what the parts of the system call.
@@ -188,7 +190,7 @@ class Hub:
             self._open, self._open_episodes, self._closed_at = {}, [], now
             self._points.add(point)
             self._write("metrics", [point])
-        self._exporters.point(point)
+            self._exporters.point(point)
 
     def event(self, event: Event) -> None:
         """Keeps, writes and exports one event."""
@@ -288,6 +290,7 @@ class Hub:
                     self._cut("episodes", _first(surplus))
                     gone += surplus
             self._rewinds += gone > 0
+            self._exporters.rewind(self._points.last() or {})
 
     def last_point(self) -> Point | None:
         """The newest point, or None before the first iteration closed."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,8 @@ from minestudio_nb.telemetry import Hub, Recorder, make_exporters
 from minestudio_nb.telemetry.exporters import FAILURES_ALLOWED, QUEUE_SIZE, Point
 
 
-def close_iterations(hub: Hub, count: int) -> None:
-    for k in range(1, count + 1):
+def close_iterations(hub: Hub, count: int, first: int = 1) -> None:
+    for k in range(first, first + count):
         recorder = Recorder()
         recorder.add("rollout/env_steps", 100)
         recorder.add("ppo/loss", 1.0 / k)
@@ -48,6 +50,9 @@ class Faulty:
     def event(self, event: Event) -> None:
         self._do("event")
 
+    def rewind(self, last: Point) -> None:
+        self._do("rewind")
+
     def close(self) -> None:
         self._do("close")
 
@@ -70,6 +75,91 @@ def test_tensorboard_files_hold_the_points(tmp_path: Path) -> None:
     (text,) = events.Tensors("events/env_restart")
     assert b"worker 1 / env 3 hung" in text.tensor_proto.string_val[0]
     assert text.step == 300, "events share the axis of the scalars"
+
+
+Read = tuple[list[tuple[int, float]], list[tuple[int, str]]]
+"""Steps and values of ``ppo/loss``, and steps and texts of ``events/env_restart``."""
+
+
+def read_by_accumulator(directory: Path) -> Read:
+    module = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = module.EventAccumulator(str(directory))
+    events.Reload()
+    texts = [(text.step, text.tensor_proto.string_val[0].decode()) for text in events.Tensors("events/env_restart")]
+    return [(scalar.step, scalar.value) for scalar in events.Scalars("ppo/loss")], texts
+
+
+def read_as_the_slow_tensorboard_does(directory: Path) -> Read:
+    module = pytest.importorskip("tensorboard.backend.event_processing.plugin_event_accumulator")
+    events = module.EventAccumulator(str(directory))
+    events.Reload()
+    texts = [(text.step, text.tensor_proto.string_val[0].decode()) for text in events.Tensors("events/env_restart")]
+    return [(scalar.step, scalar.tensor_proto.float_val[0]) for scalar in events.Tensors("ppo/loss")], texts
+
+
+FAST_READER = """
+import json, sys
+from tensorboard.context import RequestContext
+from tensorboard.data import server_ingester
+from tensorboard.data.provider import RunTagFilter
+from tensorboard.util import grpc_util
+
+ingester = server_ingester.SubprocessServerDataIngester(
+    server_ingester.get_server_binary(), sys.argv[1], reload_interval=0,
+    channel_creds_type=grpc_util.ChannelCredsType.LOCAL,
+)
+ingester.start()
+
+def read(method, plugin, tag):
+    wanted = RunTagFilter(runs=["."], tags=[tag])
+    kind = {"experiment_id": "", "plugin_name": plugin, "downsample": 100, "run_tag_filter": wanted}
+    return getattr(ingester.data_provider, method)(RequestContext(), **kind)["."][tag]
+
+scalars = [(point.step, point.value) for point in read("read_scalars", "scalars", "ppo/loss")]
+texts = [(text.step, text.numpy.item().decode()) for text in read("read_tensors", "text", "events/env_restart")]
+print(json.dumps([scalars, texts]))
+"""
+
+
+def read_as_tensorboard_does(directory: Path) -> Read:
+    """By the server that the program ``tensorboard`` asks; it ends with the process that started it."""
+    pytest.importorskip("tensorboard_data_server")
+    done = subprocess.run(
+        [sys.executable, "-c", FAST_READER, str(directory)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    scalars, texts = json.loads(done.stdout)
+    return [tuple(point) for point in scalars], [tuple(text) for text in texts]
+
+
+@pytest.mark.parametrize("read", [read_by_accumulator, read_as_the_slow_tensorboard_does, read_as_tensorboard_does])
+@pytest.mark.parametrize("whole_session", [False, True])
+def test_what_is_taken_back_is_not_in_tensorboard_s_curves(
+    whole_session: bool, read: Callable[[Path], Read], tmp_path: Path
+) -> None:
+    run = RunDirectory.create(tmp_path, "run")
+    hub = Hub(run, exporters=make_exporters(run.path, "run", tensorboard=True))
+    close_iterations(hub, 2)
+    state = hub.get_state()
+    close_iterations(hub, 2, first=3)
+    hub.event(Event("env_restart", "worker 1 / env 3 hung"))
+    # A trainer that was killed goes on after iteration 2, while steps count on: 500 is the first point anew.
+    hub.rewind(2, None)
+    close_iterations(hub, 1, first=3)
+    curve = [(100, 1.0), (200, 0.5), (500, pytest.approx(1 / 3))]
+    if whole_session:  # one that was killed goes on from disk in another process
+        hub.close()
+        hub = Hub.reload(run, exporters=make_exporters(run.path, "run", tensorboard=True))
+        hub.rewind(2, state)
+        close_iterations(hub, 2, first=3)
+        curve = [(100, 1.0), (200, 0.5), (300, pytest.approx(1 / 3)), (400, 0.25)]
+    hub.close()
+    scalars, texts = read(run.path / "tensorboard")
+    assert scalars == curve
+    assert [point["env_steps"] for point in hub.news().points] == [step for step, _ in curve]
+    if not whole_session:  # the accumulator never drops texts
+        assert set(texts) == {(400, "info: worker 1 / env 3 hung")}, "it happened, whatever was taken back"
+        assert len(texts) == 1 or read is read_by_accumulator
 
 
 def test_the_exporter_of_tensorboard_loads_no_torch(tmp_path: Path) -> None:
