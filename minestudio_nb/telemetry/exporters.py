@@ -155,9 +155,10 @@ def _scalars(point: Point) -> dict[str, float]:
 class TensorBoardExporter:
     """Scalars by metric name over env steps, and events as text, in TensorBoard's own file format, without torch.
 
-    What is taken back stays in the files, and TensorBoard's readers leave it out: those in Python drop all that they have
-    at a START of a session, from its step on, unless it is a directory's first; the fast one drops what it has of a tag
-    when a step comes that it has, or an earlier one. So there are two STARTs, and the last point that holds comes again.
+    What is taken back stays in the files, and TensorBoard's readers leave it out: those in Python drop all that they
+    have at a START of a session, from its step on, unless it is a directory's first; the fast one drops what it has of
+    a tag when a step comes that it has, or an earlier one. So there are two STARTs, and the last point that holds comes
+    again.
 
     Raises TelemetryError at construction when TensorBoard is not installed.
     """
