@@ -86,7 +86,9 @@ EXPERIMENTS = (
         finding=(
             "With a memory the pole stands; without one it falls after 45 steps, whatever the seed. One of the five "
             "seeds fell back half-way and had not made it up when the learning rate had gone to 0. The published "
-            "number is of one agent, trained once."
+            "number is of one agent, trained once. Values in units of reward, here up to 50, teach the GRU nothing: "
+            "policy and critic share it, and errors of that size leave the policy no say in what it remembers. So "
+            "`use_normalized_vf` belongs to a shared memory."
         ),
         arms=(
             Arm("recurrent", "mlp_gru"),
@@ -110,6 +112,10 @@ EXPERIMENTS = (
         title="Acrobot-v1",
         config="benchmarks/learning/configs/acrobot.yaml",
         about="Swing a two-link arm up; each step costs 1, so the return is the time that it takes.",
+        finding=(
+            "Level with stable-baselines3, whose interval holds our middle and ours its, and with CleanRL's number "
+            "after three fifths of its steps."
+        ),
         arms=(OURS, SB3),
         seeds=(0, 1, 2, 3, 4),
         cpu_seconds=120,

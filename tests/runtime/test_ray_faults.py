@@ -117,6 +117,7 @@ def test_buffer_and_workers_that_are_killed_or_stop_are_replaced(
     assert runtime.snapshot(Cursor()).status["failure"] == ""
 
 
+@pytest.mark.full
 def test_a_pause_stops_environments_at_once(ray_cluster: str, tmp_path: Path, stopping: list[RayRuntime]) -> None:
     """Fragments are so long that none is finished."""
     config = counting_config("in_worker")

@@ -203,7 +203,7 @@ online_dict = {
 """
 
 
-@pytest.mark.parametrize("defined", ["in_a_notebook", "in_the_configuration"])
+@pytest.mark.parametrize("defined", ["in_a_notebook", pytest.param("in_the_configuration", marks=pytest.mark.full)])
 def test_a_trainer_of_ones_own_travels(
     defined: str, ray_cluster: str, tmp_path: Path, stopping: list[RayRuntime], monkeypatch: pytest.MonkeyPatch
 ) -> None:

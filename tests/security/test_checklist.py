@@ -90,8 +90,13 @@ def option(call: ast.Call, name: str) -> str:
     return next((ast.unparse(keyword.value) for keyword in call.keywords if keyword.arg == name), "")
 
 
-FROM_OUR_OWN_PROCESSES = {"environments/channel.py", "environments/entry.py", "config/generators.py"}
-"""Where pickles are read that the process itself or its parent made: never a file."""
+FROM_OUR_OWN_PROCESSES = {
+    "environments/channel.py",
+    "environments/entry.py",
+    "config/generators.py",
+    "runtime/parcels.py",
+}
+"""Where pickles are read that the process itself, its parent or, through Ray, its session made: never a file."""
 
 
 def test_nothing_of_ours_reads_pickles_from_disk() -> None:
