@@ -19,15 +19,17 @@ __all__ = [
 
 WORKERS_ARE_BUILT_WITH_IT = "Rollout workers are built with it; start a new session to change it."
 BUFFER_IS_LAID_OUT_WITH_IT = "The buffer and the credits of the workers are laid out with it; start a new session."
+WATCHES_ARE_SET_UP_WITH_IT = "The watches over all processes are set up with it."
 COUNTED_FROM_START = "Failures are counted against it from the start; start a new session to change it."
 NO_DISK_DATABASE = "Fragments live in shared memory (with Ray: its object store, which spills to disk by itself)."
 
 
 @dataclass(frozen=True, repr=False)
 class TimeoutsConfig(Section):
-    """Deadlines of one environment, per phase, and of signs of life. What misses one is ended and started anew.
+    """Deadlines of one environment, per phase, and of signs of life of processes and of training.
 
-    With ``env_config.simulator: minecraft`` the defaults are 300, 180 and 60 s, see :data:`schema.MINECRAFT_TIMEOUTS`.
+    What misses one is ended and started anew. With ``env_config.simulator: minecraft`` the defaults of the first three
+    are 300, 180 and 60 s, see :data:`schema.MINECRAFT_TIMEOUTS`.
     """
 
     start: float = setting(
@@ -44,7 +46,15 @@ class TimeoutsConfig(Section):
         "With Ray: longest silence of a process of the session, after which it is killed and replaced.",
         unit="s",
         gt=0,
-        why_not_live="The watches over all processes are set up with it.",
+        why_not_live=WATCHES_ARE_SET_UP_WITH_IT,
+    )
+    training_step: float = setting(
+        900.0,
+        "Longest time without a pass of the policy or an optimizer step; waits for fragments and pauses do not count. "
+        "With Ray the training processes are killed and replaced, inline there is an event.",
+        unit="s",
+        gt=0,
+        why_not_live=WATCHES_ARE_SET_UP_WITH_IT,
     )
 
 

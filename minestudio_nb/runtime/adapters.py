@@ -13,7 +13,7 @@ from minestudio_nb.contracts.fragments import EpisodeSummary, Fragment, Fragment
 from minestudio_nb.contracts.telemetry import Event, MetricBatch
 from minestudio_nb.contracts.weights import WeightsPackage
 from minestudio_nb.errors import StoreTimeoutError
-from minestudio_nb.runtime.calls import QUICK, Restarting, call
+from minestudio_nb.runtime.calls import LOOP, QUICK, Restarting, call
 
 __all__ = ["RemoteControl", "RemotePublisher", "RemoteStore", "RemoteTelemetry"]
 
@@ -62,11 +62,12 @@ class RemoteStore:
 
 def _read(references: Sequence[list[Any] | None]) -> list[Fragment | None]:
     """The fragments behind references, all at once where none is lost."""
-    try:
-        found = iter(ray.get([reference[0] for reference in references if reference is not None], timeout=QUICK))
-        return [None if reference is None else next(found) for reference in references]
-    except RayError:
-        return [_read_one(reference) for reference in references]
+    with LOOP.waiting():
+        try:
+            found = iter(ray.get([reference[0] for reference in references if reference is not None], timeout=QUICK))
+            return [None if reference is None else next(found) for reference in references]
+        except RayError:
+            return [_read_one(reference) for reference in references]
 
 
 def _read_one(reference: list[Any] | None) -> Fragment | None:

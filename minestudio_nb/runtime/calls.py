@@ -10,9 +10,20 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayTaskError
 
+from minestudio_nb.contracts.pulse import Pulse
 from minestudio_nb.errors import MineStudioError, TrainingError
 
-__all__ = ["AGAIN_SECONDS", "HEAL_SECONDS", "PUBLISH_SECONDS", "QUICK", "Restarting", "call", "call_again", "patience"]
+__all__ = [
+    "AGAIN_SECONDS",
+    "HEAL_SECONDS",
+    "LOOP",
+    "PUBLISH_SECONDS",
+    "QUICK",
+    "Restarting",
+    "call",
+    "call_again",
+    "patience",
+]
 
 QUICK = 60.0
 """Seconds within which an actor answers a question that needs no waiting, even on a loaded machine."""
@@ -20,6 +31,8 @@ QUICK = 60.0
 PUBLISH_SECONDS = 30.0
 """How long new weights wait for a worker to take them before training goes on without it."""
 
+LOOP = Pulse()
+"""The training loop of this process, where there is one. For calls it need not account: they have deadlines."""
 
 HEAL_SECONDS = 300.0
 """How long callers wait for a service that died and is being started again; 5 s are usual."""
@@ -47,7 +60,8 @@ def call(reference: Any, timeout: float = QUICK, what: str = "the session") -> A
     messages.
     """
     try:
-        return ray.get(reference, timeout=timeout)
+        with LOOP.waiting():
+            return ray.get(reference, timeout=timeout)
     except RayTaskError as error:
         cause = error.cause
         if isinstance(cause, MineStudioError):

@@ -23,6 +23,7 @@ import torch
 from minestudio_nb.config import OnlineConfig, Resources
 from minestudio_nb.contracts.control import ControlOrder, Edit
 from minestudio_nb.contracts.fragments import Fragment, FragmentMeta
+from minestudio_nb.contracts.pulse import Pulse
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.contracts.view import Tile
@@ -54,6 +55,8 @@ logger = logging.getLogger(__name__)
 
 BUFFER_SETTINGS = "rollout_config.replay_buffer_config."
 PREVIEW_LEASE_SECONDS = 5.0
+WATCH_SECONDS = 5.0
+"""How often the training thread is looked at, or a quarter of the limit where that is shorter."""
 IDLE_SECONDS = 0.25
 """How often environments are looked after while training is paused."""
 
@@ -89,10 +92,10 @@ class InlineSink:
 class InlineStore:
     """The trainer's store: asking for fragments lets the workers collect them."""
 
-    def __init__(self, buffer: ReplayBuffer[Fragment], hub: Hub) -> None:
+    def __init__(self, buffer: ReplayBuffer[Fragment], hub: Hub, pulse: Pulse) -> None:
         self.buffer = buffer
         self.workers: Sequence[RolloutWorker] = ()
-        self._hub = hub
+        self._hub, self._pulse = hub, pulse
         self.stopped = False
 
     def take(self, count: int, version: int, timeout: float) -> list[FragmentMeta]:
@@ -100,6 +103,7 @@ class InlineStore:
         first = version % len(self.workers)  # where there is credit for some workers only, they take turns
         turns = [*self.workers[first:], *self.workers[:first]]
         while (metas := self.buffer.take(count, version)) is None:
+            self._pulse.beat()
             if self.stopped:
                 raise StoreTimeoutError(f"{count} fragments are needed, and the workers were told to stop.")
             if sum(worker.collect_round() for worker in turns) == 0 and not self.stopped:
@@ -164,6 +168,7 @@ class InlineRuntime:
         self.spec = spec
         self._stop_reason = ""
         self._over = threading.Event()
+        self._pulse = Pulse()
         self._thread: threading.Thread | None = None
         self._wired = False
 
@@ -192,7 +197,7 @@ class InlineRuntime:
         self._phases = Phases(self.spec, "inline", self._run, lambda: self._controls.paused)
         buffer: ReplayBuffer[Fragment] = ReplayBuffer.of(config, "alternate")
         self._buffer = buffer
-        self._store = InlineStore(buffer, self._hub)
+        self._store = InlineStore(buffer, self._hub, self._pulse)
         self._weights = InlineWeights(buffer)
         self._films = FilmCrew(
             recordings_directory(self._run, config), config.rollout_config.worker_config.video_fps, self._hub.event
@@ -234,6 +239,7 @@ class InlineRuntime:
             return_window=lambda: full_return_window(config, self._hub),
             on_edit=self._edited,
             on_request=self._requested,
+            pulse=self._pulse,
         )
 
     # The protocol.
@@ -253,6 +259,7 @@ class InlineRuntime:
         self._phases.enter("training")
         self._thread = threading.Thread(target=self._train, args=(trainer,), name="inline-trainer", daemon=True)
         self._thread.start()
+        threading.Thread(target=self._watch, name="inline-watch", daemon=True).start()
 
     def snapshot(self, cursor: Cursor) -> Snapshot:
         """See the protocol."""
@@ -370,6 +377,7 @@ class InlineRuntime:
 
     def _train(self, trainer: TrainingLoop) -> None:
         torch.set_num_threads(self._config.train_config.num_threads)
+        self._pulse.begin()
         try:
             trainer.setup()
             reason = trainer.train().reason
@@ -380,6 +388,19 @@ class InlineRuntime:
             self._phases.enter("stopped" if reason == "stopped" else "finished")
             self._hub.event(Event("state", f"Training ended: {reason}.", source="trainer"))
         self._over.set()
+
+    def _watch(self) -> None:
+        """Tells once when training stands still; a thread cannot be killed."""
+        limit, told = self._config.timeouts.training_step, False
+        while not self._over.wait(min(WATCH_SECONDS, limit / 4)):
+            sign = self._pulse.sign()
+            quiet = sign.quiet or 0.0
+            if quiet > limit and not told:
+                text = f"Training has stood still for {quiet:.0f} s, more than {limit:g} (timeouts.training_step), in"
+                hint = "Inline nothing can be killed: end this process and resume, or train with Ray."
+                data = {"stacks": {"rank 0": sign.stack}}
+                self._hub.event(Event("silent", f"{text} {sign.where}. {hint}", "warning", "trainer", data=data))
+            told = quiet > limit
 
     def _idle(self) -> None:
         for worker in self._store.workers:

@@ -25,6 +25,7 @@ from ray.exceptions import RayError
 from minestudio_nb.config import Resources
 from minestudio_nb.config.planning import chosen_schedule
 from minestudio_nb.contracts.control import ControlOrder, Edit, EditStatus
+from minestudio_nb.contracts.pulse import Sign
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.contracts.view import Tile
@@ -349,6 +350,8 @@ class Supervisor:
     def _answered(self, role: str, answer: Any) -> None:
         if role == BUFFER:
             self._buffer.answered(answer)
+        elif isinstance(answer, Sign):
+            self._training.answered(role, answer)
         elif answer:
             self._rollout.kill(role, str(answer))
 

@@ -16,7 +16,7 @@ from minestudio_nb.errors import RankLostError
 from minestudio_nb.policies import build_policy, choose_device
 from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime.adapters import RemoteControl, RemotePublisher, RemoteStore, RemoteTelemetry
-from minestudio_nb.runtime.calls import PUBLISH_SECONDS, call, patience
+from minestudio_nb.runtime.calls import LOOP, PUBLISH_SECONDS, call, patience
 from minestudio_nb.runtime.training import RankProcess, TrainJob
 
 __all__ = ["train_loop"]
@@ -30,6 +30,7 @@ def train_loop(arguments: dict[str, Any]) -> None:
     """
     job: TrainJob = arguments["job"]
     supervisor = job.supervisor
+    LOOP.begin()
     call(supervisor.trainer_process.remote(_this_process()), what="the supervisor")
     try:
         reason = _train(job)
@@ -39,6 +40,8 @@ def train_loop(arguments: dict[str, Any]) -> None:
         text = f"{type(error).__name__}: {error}"
         call(supervisor.trainer_result.remote("", text, traceback.format_exc()), what="the supervisor")
         raise
+    finally:
+        LOOP.end()
     if reason is not None:
         call(supervisor.trainer_result.remote(reason, "", ""), what="the supervisor")
 
@@ -87,6 +90,7 @@ def _train(job: TrainJob) -> str | None:
         on_resume=partial(rewind, job),
         on_edit=lambda key, value: call(job.supervisor.edited.remote(key, value), what="the supervisor"),
         on_request=lambda wish: call(job.supervisor.forward.remote(dict(wish)), what="the supervisor"),
+        pulse=LOOP,
     )
     if job.again and job.resume is None and not train.resume and collective.rank == 0:
         rewind(job, 0, {})

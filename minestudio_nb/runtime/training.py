@@ -14,11 +14,13 @@ import ray
 from minestudio_nb.config.placement import asks, trainer_resources
 from minestudio_nb.config.schema import OnlineConfig
 from minestudio_nb.contracts.protocols import TelemetrySink
+from minestudio_nb.contracts.pulse import Sign
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runs.checkpoints import LATEST, newest_first
 from minestudio_nb.runtime.base import RuntimeSpec
+from minestudio_nb.runtime.calls import LOOP
 from minestudio_nb.runtime.heartbeats import Watched
 from minestudio_nb.runtime.names import NAMESPACE, actor_name
 
@@ -95,6 +97,8 @@ class TrainerRun:
         self._attempts = 0
         self._suffix = ""
         self._ranks: dict[int, RankProcess] = {}
+        self._signs: dict[str, Sign] = {}
+        """What each of them said last, by role."""
         self._killed = self._cause = ""
         """Why a rank was killed by us, and why training died the last time."""
         self._thread: threading.Thread | None = None
@@ -128,6 +132,25 @@ class TrainerRun:
                 self._killed = f"rank {rank.rank}: {cause}"
                 ray.kill(rank.actor)
 
+    def answered(self, role: str, sign: Sign) -> None:
+        """Takes in a sign of life. Ranks move together, so training stands still where none of them does: all are
+        killed then, and training goes on from the newest checkpoint."""
+        ranks = self._ranks.copy()
+        self._signs[role] = sign
+        signs = {rank: self._signs.get(_role(rank), Sign(0.0)) for rank in sorted(ranks)}
+        quiet = min((sign.quiet for sign in signs.values() if sign.quiet is not None), default=0.0)
+        limit = self._spec.config.config.timeouts.training_step
+        if quiet <= limit:
+            return
+        where = "; ".join(f"rank {rank} was in {sign.where}" for rank, sign in signs.items() if sign.where)
+        text = f"training stood still for {quiet:.0f} s, more than {limit:g} (timeouts.training_step): {where}"
+        data = {"stacks": {f"rank {rank}": sign.stack for rank, sign in signs.items()}}
+        message = f"The training processes are killed: {text}."
+        self._telemetry.event(Event("silent", message, "warning", "trainer", data=data))
+        self._killed, self._signs = text, {}
+        for process in ranks.values():
+            ray.kill(process.actor)
+
     def processes(self) -> list[dict[str, Any]]:
         """Each training process's ``role, state, pid, node, restarts, cause``."""
         restarts = max(0, self._attempts - 1)
@@ -153,7 +176,7 @@ class TrainerRun:
         deaths = 0
         while True:
             cause = self._fit(env_spec, resume)
-            self._ranks = {}
+            self._ranks, self._signs = {}, {}
             if cause is not None:
                 cause, self._killed = self._killed or cause, ""
                 self._cause = cause
@@ -287,11 +310,12 @@ def _role(rank: int) -> str:
 
 
 def _beat(actor: Any) -> Any:
-    return actor.__ray_call__.remote(_nothing)  # which every actor answers, Ray Train's too
+    return actor.__ray_call__.remote(_sign)  # which every actor answers, Ray Train's too
 
 
-def _nothing(actor: Any) -> None:
-    """What a training process does for a sign of life."""
+def _sign(actor: Any) -> Sign:
+    """What a training process answers: how its loop is."""
+    return LOOP.sign()
 
 
 def _first_line(error: BaseException) -> str:

@@ -214,7 +214,11 @@ class BaseTrainer(TrainingLoop):
         return max(0.0, 1.0 - self.progress.iteration / self.config.train_config.num_iterations)
 
     def precision(self) -> AbstractContextManager[Any]:
-        """The context in which policies compute: bfloat16 where that is safe (``use_amp``), or nothing."""
+        """The context in which policies compute: bfloat16 where that is safe (``use_amp``), or nothing.
+
+        Each pass asks for it, so that this is the place for a sign of life.
+        """
+        self.alive()
         if self.config.train_config.use_amp:
             return torch.autocast(self.device.type, torch.bfloat16)
         return contextlib.nullcontext()

@@ -26,6 +26,7 @@ from minestudio_nb.config.schema import OnlineConfig, field_specs
 from minestudio_nb.contracts.control import ControlOrder, Edit
 from minestudio_nb.contracts.fragments import FragmentMeta
 from minestudio_nb.contracts.protocols import ControlBox, FragmentStore, TelemetrySink, WeightsPublisher
+from minestudio_nb.contracts.pulse import Pulse
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event, MetricBatch, Stat
 from minestudio_nb.errors import CheckpointError, ConfigError, StoreTimeoutError, TrainingError
@@ -124,6 +125,7 @@ class TrainingLoop(ABC):
             from and what ``extra_state`` gave for that checkpoint.
         on_edit: called on rank 0 with key and value of each edit that was applied, for settings that live elsewhere.
         on_request: called on rank 0 with each request that is not the trainer's own, such as one to record episodes.
+        pulse: shows life while training goes on: at each border, optimizer step and pass of the policy.
         first_version: lowest policy version to publish; one that replaces a dead trainer stays above what workers hold.
     """
 
@@ -150,6 +152,7 @@ class TrainingLoop(ABC):
         on_request: Callable[[Mapping[str, Any]], None] | None = None,
         fragment_deadline: float = FRAGMENT_DEADLINE_S,
         first_version: int = 0,
+        pulse: Pulse | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.policy = policy.to(self.device)
@@ -161,7 +164,9 @@ class TrainingLoop(ABC):
         self.resumed_extra_state: Mapping[str, Any] | None = None
         self.progress = Progress()
         self.metrics: MetricBatch = {}
+        self._pulse = beating = pulse or Pulse()
         self.optimizer = self.make_optimizer()
+        self.optimizer.register_step_post_hook(lambda *_: beating.beat())
         self._extra_state, self._stop_check, self._return_window = extra_state, stop_check, return_window
         self._on_resume, self._on_edit, self._on_request = on_resume, on_edit, on_request
         self._fragment_deadline = fragment_deadline
@@ -196,6 +201,10 @@ class TrainingLoop(ABC):
     def reference_weights(self) -> Mapping[str, torch.Tensor] | None:
         """The reference policy's weights, where a checkpoint must hold them."""
         return None
+
+    def alive(self) -> None:
+        """Shows that training goes on. Who computes for longer than ``timeouts.training_step`` calls it in between."""
+        self._pulse.beat()
 
     # What the runtime calls.
 
@@ -306,6 +315,7 @@ class TrainingLoop(ABC):
             started = time.monotonic()
             border: _Border = self.collective.broadcast(self._read_border() if self.is_main else None)
             elapsed = time.monotonic() - started
+            self.alive()
             self._apply(border.order)
             if border.failure:
                 raise TrainingError(border.failure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from minestudio_nb.contracts.fragments import Fragment, StreamId
+from minestudio_nb.contracts.pulse import Pulse
 from minestudio_nb.errors import StoreTimeoutError, TrainingError
 from minestudio_nb.rollout.replay_buffer import FlowControl, ReplayBuffer
 from minestudio_nb.runtime.inline import InlineStore
@@ -30,7 +31,7 @@ class Worker:
 
 def store_of(at_once: int) -> InlineStore:
     buffer: ReplayBuffer[Fragment] = ReplayBuffer(8, 1, 1, FlowControl("alternate", 3))
-    store = InlineStore(buffer, Hub())
+    store = InlineStore(buffer, Hub(), Pulse())
     store.workers = [Worker(buffer, at_once)]  # type: ignore[list-item]
     buffer.publish(0)
     return store

@@ -7,7 +7,9 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import cloudpickle
 import psutil
 import pytest
 
+from minestudio_nb.config import trainers
 from minestudio_nb.contracts.fragments import Fragment
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.environments.build import env_seed
@@ -24,6 +27,8 @@ from minestudio_nb.runtime.base import Cursor
 from minestudio_nb.runtime.calls import call
 from minestudio_nb.runtime.names import find_actor
 from minestudio_nb.runtime.ray_runtime import RayRuntime
+from minestudio_nb.trainer import PPOTrainer, register_trainer
+from minestudio_nb.trainer.base import Verdict
 from tests.runtime.ray_support import START_SECONDS, eventually, small_spec
 from tests.runtime.test_ray_plumbing import counting_config, initial_state, iterations, package
 from tests.runtime.test_ray_training import points, started
@@ -142,6 +147,41 @@ def test_a_pause_stops_environments_at_once(ray_cluster: str, tmp_path: Path, st
     runtime.resume()
     eventually(lambda: steps() > held, HEALED)
     assert call(find_actor("paused", "replay_buffer").stats.remote()).fragments == 0
+
+
+@pytest.fixture
+def hanging_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a trainer that blocks in its second iteration, once."""
+    monkeypatch.setattr(trainers, "_REGISTERED", dict(trainers._REGISTERED))
+    mark = tmp_path / "it blocked"
+
+    @register_trainer
+    class HangingTrainer(PPOTrainer):
+        def judge(self, means: Sequence[float]) -> Verdict:
+            if self.progress.iteration == 1 and not mark.exists():
+                mark.touch()
+                threading.Event().wait()
+            return super().judge(means)
+
+    return HangingTrainer.__name__
+
+
+def test_training_that_stands_still_in_a_living_process_is_begun_again(
+    ray_cluster: str, tmp_path: Path, stopping: list[RayRuntime], hanging_trainer: str
+) -> None:
+    settings = (f"trainer_name={hanging_trainer}", "train_config.num_iterations=100000", "timeouts.training_step=15")
+    runtime = started(stopping, "still", tmp_path, ray_cluster, *settings)
+    event = told(runtime, "silent")
+    told_where = r"more than 15 \(timeouts.training_step\): rank 0 was in test_ray_faults.py, line \d+, in judge"
+    assert re.search(rf"training stood still for \d+ s, {told_where}", event.message)
+    assert "threading.Event().wait()" in event.data["stacks"]["rank 0"]
+    restart = told(runtime, "trainer_restart")
+    assert "training stood still" in restart.message and "checkpoint iteration_" in restart.message
+    eventually(lambda: len(points(runtime)) >= 3, HEALED)
+    assert [point["iteration"] for point in points(runtime)][:3] == [1, 2, 3]
+    assert [event.kind for event in runtime.snapshot(Cursor()).events].count("trainer_restart") == 1
+    row = rows(runtime)["trainer rank 0"]
+    assert row["restarts"] == 1 and "training stood still" in row["cause"]
 
 
 def import_large_module(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
