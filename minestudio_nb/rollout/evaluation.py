@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from minestudio_nb.contracts.generators import GeneratorSpec
 from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.environments.build import EnvFactory, env_seed
 from minestudio_nb.environments.slot import RECORD, EnvArrays, EnvSlot, EpisodeEnd
+from minestudio_nb.errors import EnvStartError
 from minestudio_nb.policies.base import MinePolicy
 from minestudio_nb.rollout.pool import Deadlines
 from minestudio_nb.rollout.remote_slot import RemoteSlot, remote_slots
@@ -22,8 +25,13 @@ from minestudio_nb.rollout.viewing import RecordedEpisode, image_key
 
 __all__ = ["Evaluation", "evaluate"]
 
+_logger = logging.getLogger(__name__)
+
 MOST_ENGINES = 2
 """How many environments in processes of their own an evaluation uses: an engine takes a minute to start."""
+
+TRIES = 3
+"""So often an episode is tried whose environment fails."""
 
 EVALUATOR = -1 & 0xFFFF
 """Worker number of evaluations, so that their seeds are nobody else's."""
@@ -67,6 +75,9 @@ def evaluate(
         python: the interpreter for the environments; None is this one. Game engines, and environments in another
             interpreter, run in processes with these ``deadlines``, and print into the folder ``logs``.
 
+    An environment that fails is replaced, and its episode begun anew; where that happens :data:`TRIES` times in one
+    episode, what it raised is raised.
+
     Raises:
         ValueError: neither a policy nor ``random_policy`` was given.
     """
@@ -76,11 +87,15 @@ def evaluate(
     count = max(1, min(num_envs, episodes))
     if factory.kind == "minecraft" or python is not None:
         count = min(count, MOST_ENGINES)
-        with remote_slots(factory, count, deadlines or Deadlines(), logs) as remote:
-            return _Run(policy, remote, episodes, deterministic, seed, random_policy, record).play(should_stop)
-    slots = [EnvSlot(factory, index, 0, factory.task) for index in range(count)]
+        with remote_slots(factory, count, deadlines or Deadlines(), logs) as (remote, another):
+            return _Run(policy, remote, another, episodes, deterministic, seed, random_policy, record).play(should_stop)
+
+    def make(index: int) -> EnvSlot:
+        return EnvSlot(factory, index, 0, factory.task)
+
+    slots = [make(index) for index in range(count)]
     try:
-        return _Run(policy, slots, episodes, deterministic, seed, random_policy, record).play(should_stop)
+        return _Run(policy, slots, make, episodes, deterministic, seed, random_policy, record).play(should_stop)
     finally:
         for slot in slots:
             slot.close()
@@ -98,7 +113,8 @@ class _Run:
     def __init__(
         self,
         policy: MinePolicy | None,
-        slots: Sequence[EnvSlot | RemoteSlot],
+        slots: list[Any],
+        make: Callable[[int], EnvSlot | RemoteSlot],
         episodes: int,
         deterministic: bool,
         seed: int,
@@ -106,7 +122,9 @@ class _Run:
         record: int,
     ) -> None:
         self._policy = None if random_policy else policy
-        self._slots = slots
+        self._slots: list[EnvSlot | RemoteSlot] = slots
+        self._make = make
+        self._failures: Counter[int] = Counter()
         self._count = len(slots)
         self._deterministic = deterministic
         self._record = record
@@ -122,6 +140,7 @@ class _Run:
         self._results: dict[int, tuple[float, int]] = {}
         self._recordings: dict[int, RecordedEpisode] = {}
         self._playing: dict[int, int] = {}
+        self._unbuilt: set[int] = set()
         self._first = np.ones(self._count, np.bool_)
         self._returns = np.zeros(self._count)
         self._lengths = np.zeros(self._count, np.int64)
@@ -134,7 +153,12 @@ class _Run:
             self._act()
             for env, episode in list(self._playing.items()):
                 self._keep_frame(episode, env)
-                end = self._slots[env].step(start_next=False)
+                try:
+                    end = self._slots[env].step(start_next=False)
+                except Exception as error:  # noqa: BLE001 - whatever an environment raises is a fault of that one
+                    self._replace(env, episode, error)
+                    self._begin(env, episode)
+                    continue
                 self._account(env, episode, end)
         finished = sorted(self._results)
         return Evaluation(
@@ -148,13 +172,40 @@ class _Run:
         if episode >= len(self._seeds):
             self._playing.pop(env, None)
             return
-        if episode < self._record:
-            self._arrays.record[env] = RECORD.WANTED
-            self._recordings[episode] = RecordedEpisode(StreamId(EVALUATOR, env), self._spec.task)
-        self._slots[env].reset(seed=self._seeds[episode])
+        while True:
+            if episode < self._record:
+                self._arrays.record[env] = RECORD.WANTED
+                self._recordings[episode] = RecordedEpisode(StreamId(EVALUATOR, env), self._spec.task)
+            try:
+                self._build(env)
+                self._slots[env].reset(seed=self._seeds[episode])
+                break
+            except Exception as error:  # noqa: BLE001 - as above
+                self._replace(env, episode, error)
         self._playing[env] = episode
         self._first[env] = True
         self._returns[env], self._lengths[env] = 0.0, 0
+
+    def _build(self, env: int) -> None:
+        """Builds an environment that takes the place of another one."""
+        if env in self._unbuilt:
+            if (spec := self._slots[env].build()) != self._spec:
+                raise EnvStartError(f"The environment came back with other spaces than before: {spec}, {self._spec}.")
+            self._slots[env].attach(self._arrays)
+            self._unbuilt.remove(env)
+
+    def _replace(self, env: int, episode: int, error: Exception) -> None:
+        """Puts another environment in the place of one that failed; raises ``error`` where it does so too often."""
+        self._failures[episode] += 1
+        if self._failures[episode] == TRIES:
+            raise error
+        _logger.warning("evaluation: episode %d begins anew, since its environment failed: %s", episode, error)
+        failed, self._slots[env] = self._slots[env], self._make(env)
+        self._unbuilt.add(env)
+        try:
+            failed.close()
+        except Exception:
+            _logger.warning("closing an environment raised", exc_info=True)
 
     def _act(self) -> None:
         """Writes an action for each environment that is still playing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,8 +91,11 @@ class RemoteSlot:
 @contextmanager
 def remote_slots(
     factory: EnvFactory, count: int, deadlines: Deadlines, logs: Path | None = None
-) -> Iterator[list[RemoteSlot]]:
-    """``count`` environments of ``factory``, each in a process; they end with the block."""
+) -> Iterator[tuple[list[RemoteSlot], Callable[[int], RemoteSlot]]]:
+    """``count`` environments of ``factory``, each in a process, and what makes another one for an index.
+
+    Those in the list at the end of the block end with it.
+    """
     if factory.kind == "minecraft":
         sweep()
     logs = logs or machine_folder("logs")
@@ -100,13 +103,17 @@ def remote_slots(
     spawner = ThreadPoolExecutor(1, "env-spawner")
     payload = factory.dumps()
     slots: list[RemoteSlot] = []
+
+    def make(index: int) -> RemoteSlot:
+        start = {"factory": payload, "index": index, "num_envs": count, "restarts": 0, "restart_interval": None}
+        start |= {"measure": False, "by_call": True}
+        process = EnvProcess(spawner, factory.python, memory, start, logs / f"evaluation-env{index}.log")
+        return RemoteSlot(process, memory, count, deadlines)
+
     try:
         for index in range(count):
-            start = {"factory": payload, "index": index, "num_envs": count, "restarts": 0, "restart_interval": None}
-            start |= {"measure": False, "by_call": True}
-            process = EnvProcess(spawner, factory.python, memory, start, logs / f"evaluation-env{index}.log")
-            slots.append(RemoteSlot(process, memory, count, deadlines))
-        yield slots
+            slots.append(make(index))
+        yield slots, make
     finally:
         for slot in slots:
             slot.close()

@@ -100,6 +100,19 @@ def test_an_evaluation_elsewhere(other_python: Path, tmp_path: Path) -> None:
     assert (tmp_path / "evaluation-env1.log").read_text().count("step 3") == 1
 
 
+def test_an_evaluation_goes_on_where_a_process_dies_once(other_python: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "it died"
+    dies = f"import pathlib; mark = pathlib.Path({str(mark)!r}); mark.exists() or mark.touch() or sys.exit(4)"
+    recipe = GeneratorSpec(
+        kind="module",
+        function="env_generator",
+        source=SOURCE.replace("self.count += 1", f"self.count += 1; {dies}"),
+        path="counting.py",
+    )
+    played = evaluate(None, recipe, 3, random_policy=True, python=str(other_python), logs=tmp_path)
+    assert mark.exists() and played.returns == [3.0] * 3 and played.lengths == [3] * 3
+
+
 def test_an_evaluation_whose_environment_fails_says_why(other_python: Path, tmp_path: Path) -> None:
     source = SOURCE.replace("self.count += 1", "print('last words'); sys.exit(4)")
     recipe = GeneratorSpec(kind="module", function="env_generator", source=source, path="counting.py")

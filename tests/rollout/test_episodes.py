@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 
 from minestudio_nb.environments.build import env_seed
 from minestudio_nb.environments.spaces import spec_of
-from minestudio_nb.rollout.evaluation import EVALUATOR, evaluate
+from minestudio_nb.rollout.evaluation import EVALUATOR, TRIES, evaluate
 from tests.support.checking_policy import CheckingPolicy
 from tests.support.counting_env import CountingEnv, TracingEnv, episode_length
+from tests.support.faulty_env import FaultyEnv
 
 
 @pytest.mark.parametrize("num_envs", [1, 3, 8])
@@ -29,6 +31,31 @@ class SameIndex(CountingEnv):
 
     def __init__(self, **_: Any) -> None:
         super().__init__(0)
+
+
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_an_environment_that_fails_is_replaced_and_its_episode_begun_anew(
+    num_envs: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def faulty(index: int, seed: int) -> FaultyEnv:
+        return FaultyEnv(0, tmp_path, {(0, 0): "raise", (0, 2): "nan"})
+
+    policy = CheckingPolicy(spec_of(CountingEnv(0)))
+    result = evaluate(policy, faulty, 3, deterministic=True, record=3, num_envs=num_envs)
+    assert result.returns == [float(17 * (0 + 1 + 2))] * 3 and result.lengths == [3] * 3
+    assert [recording.values for recording in result.recordings] == [[0.0, 1.0, 2.0]] * 3
+    assert [len(recording.frames) for recording in result.recordings] == [3] * 3
+    assert caplog.text.count("begins anew") == 2 and "broken on purpose" in caplog.text
+
+
+def test_an_evaluation_gives_up_where_an_episode_fails_again_and_again(tmp_path: Path) -> None:
+    def faulty(index: int, seed: int) -> FaultyEnv:
+        (tmp_path / f"built {len(list(tmp_path.glob('built *')))}").touch()
+        return FaultyEnv(0, tmp_path, {(0, 1): "raise!"})
+
+    with pytest.raises(RuntimeError, match="broken on purpose"):
+        evaluate(None, faulty, 1, random_policy=True)
+    assert len(list(tmp_path.glob("built *"))) == TRIES
 
 
 def test_the_first_episodes_are_recorded_with_values() -> None:
