@@ -6,6 +6,7 @@ A trace is kept beside its video, since frames of any size can be rendered from 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,23 +60,26 @@ def film(episode: RecordedEpisode, stem: Path, fps: float = 20.0) -> VideoInfo |
 def store_episode(directory: Path, episode: RecordedEpisode, summary: EpisodeSummary, fps: float) -> Path | None:
     """Stores an episode as video, numbers and (where there is one) trace in ``directory``; returns the video's path.
 
-    The files are ``<task>-v<version>-w<worker>e<env>-<time>.{mp4,json,npz}``. Where one cannot be written, for want of
-    room on the disk or for any other cause, none is left, and the cause is raised.
+    The files are ``<task>-v<version>-w<worker>e<env>-<time>.{mp4,json,npz}``, made in a hidden folder beside them, so
+    that each is whole. Where one cannot be written, for want of room on the disk or for any other cause, none is left,
+    and the cause is raised.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     where = f"w{summary.stream.worker}e{summary.stream.env}"
     task = "".join(letter if letter.isalnum() or letter in "_-" else "-" for letter in summary.task)[:40]
-    stem = directory / f"{task}-v{summary.version}-{where}-{int(summary.finished_at * 1000)}"
+    name = f"{task}-v{summary.version}-{where}-{int(summary.finished_at * 1000)}"
+    draft = directory / f".{name}.tmp"
+    draft.mkdir(parents=True, exist_ok=True)
+    stem = draft / name
     try:
         if episode.trace is not None:
             stem.with_suffix(".npz").write_bytes(episode.trace.to_bytes())
         stem.with_suffix(".json").write_text(json.dumps(_numbers(episode, summary), allow_nan=False), encoding="utf-8")
         video = film(episode, stem, fps)
-    except BaseException:
-        for kind in (".npz", ".json", ".mp4", ".gif"):
-            stem.with_suffix(kind).unlink(missing_ok=True)
-        raise
-    return None if video is None else video.path
+        for path in draft.iterdir():
+            path.replace(directory / path.name)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return None if video is None else directory / video.path.name
 
 
 def _numbers(episode: RecordedEpisode, summary: EpisodeSummary) -> dict[str, Any]:

@@ -22,6 +22,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -104,12 +105,16 @@ class RunDirectory:
         return run
 
     def tidy(self) -> None:
-        """Removes the beginnings of files that :func:`write_atomically` had to leave when its process was killed.
+        """Removes what :func:`write_atomically` and others had begun to write, in files and folders named ``.*.tmp``,
+        when their process was killed.
 
         Only for the one who starts the session: nobody else may be writing.
         """
-        for path in self.path.rglob(".*.tmp"):
-            path.unlink(missing_ok=True)
+        for path in list(self.path.rglob(".*.tmp")):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def __repr__(self) -> str:
         return f"RunDirectory({str(self.path)!r})"

@@ -150,7 +150,7 @@ class RolloutWorkerWrapper:
         self._slot = WeightsSlot()
         self._sink = RemoteSink(buffer, index, life, patience(loaded.config.timeouts.heartbeat))
         self._ready = threading.Event()
-        self._stopped = threading.Event()
+        self._pauses, self._pause_lock = -1, threading.Lock()
         self._env_spec: EnvSpec | None = None
         self._error: BaseException | None = None
         self._start_seconds = loaded.config.timeouts.start
@@ -223,12 +223,17 @@ class RolloutWorkerWrapper:
             return f"it held {held / 2**20:.0f} MiB of memory, {limits}"
         return self._worker.overdue()
 
-    def pause(self, paused: bool) -> None:
-        """Lets no environment step from the next batch on, or goes on."""
-        if paused:
-            self._worker.pause()
-        else:
-            self._worker.resume()
+    def pause(self, paused: bool, number: int) -> None:
+        """Lets no environment step from the next batch on, or goes on. Of two orders the one with the higher number
+        holds, since the second may arrive first."""
+        with self._pause_lock:
+            if number <= self._pauses:
+                return
+            self._pauses = number
+            if paused:
+                self._worker.pause()
+            else:
+                self._worker.resume()
 
     def record(self, episodes: int) -> None:
         """Records the next ``episodes`` that begin."""

@@ -103,7 +103,7 @@ def start_trainer(
     runtime = get_rollout_manager(session)
     if whole_config:
         run = RunDirectory.open(runtime.spec.run_root, runtime.spec.session)
-        run.whole_config.write_text(redact_text(whole_config), encoding="utf-8")
+        run.write_text(run.whole_config.name, redact_text(whole_config))
     runtime.take_controls()  # the rollout may have been started by another script, which waits
     runtime.start_trainer()
     return TrainerHandle(runtime)

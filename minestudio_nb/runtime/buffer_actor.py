@@ -193,7 +193,8 @@ class ReplayBufferActor:
         if not self._knows:
             if version is not None and self._core.version is None:
                 self._core.publish(version, collect=False)
-            self._lives.update(lives)
+            for worker, life in lives.items():
+                self._lives[worker] = max(life, self._lives.get(worker, life))  # it may know of a newer one already
             for name, value in settings.items():
                 setattr(self._core, name, value)
             self._core.next_id = max(self._core.next_id, first_id)

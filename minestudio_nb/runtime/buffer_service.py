@@ -87,17 +87,14 @@ class BufferService:
     def configure(self, name: str, value: int) -> None:
         """See :meth:`ReplayBufferActor.configure`."""
         self._settings[name] = value
-        with contextlib.suppress(Restarting):
-            call(self.actor.configure.remote(name, value), self._patience, WHAT)
+        with contextlib.suppress(Restarting):  # it is told when it has come back
+            call_again(lambda: self.actor.configure.remote(name, value), self._patience, WHAT, HEAL)
 
     def forget_worker(self, worker: int, life: int) -> int:
         """See :meth:`ReplayBufferActor.forget_worker`."""
         self._lives[worker] = life
-        try:
-            dropped: int = call(self.actor.forget_worker.remote(worker, life), self._patience, WHAT)
-        except Restarting:
-            return 0  # what was begun is gone with the buffer
-        return dropped
+        dropped: int = call_again(lambda: self.actor.forget_worker.remote(worker, life), self._patience, WHAT)
+        return dropped  # 0 where the buffer has been started again: what was begun is gone with it
 
     def close(self, reason: str) -> Any:
         """See :meth:`ReplayBufferActor.close`; does not wait. Returns the call's reference."""
@@ -128,7 +125,8 @@ class BufferService:
             return
         first_id = self.restarts * NUMBERS_PER_LIFE
         try:
-            restore = self.actor.restore.remote(self._version, self._lives, self._settings, first_id, self._closed)
+            known = (self._lives.copy(), self._settings.copy())  # other threads change them
+            restore = self.actor.restore.remote(self._version, *known, first_id, self._closed)
             call(restore, what=WHAT)
         except TrainingError:
             return  # it died or stopped once more, which its next sign of life shows

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +47,7 @@ def prepare_run(spec: RuntimeSpec) -> RunDirectory:
     run = RunDirectory.create(spec.run_root, spec.session, exist_ok=True)
     run.tidy()
     for name, text in spec.config.files().items():
-        (run.path / name).write_text(text, encoding="utf-8")
+        run.write_text(name, text)
     return run
 
 
@@ -120,8 +122,10 @@ class FilmCrew:
     def close(self, timeout: float) -> None:
         """Lets the waiting films be finished, for at most ``timeout`` seconds."""
         if self._thread is not None and self._thread.is_alive():
-            self._waiting.put(None)
-            self._thread.join(timeout)
+            deadline = time.monotonic() + timeout
+            with contextlib.suppress(queue.Full):  # it hangs: nothing has become free
+                self._waiting.put(None, timeout=timeout)
+            self._thread.join(max(0.0, deadline - time.monotonic()))
 
     def _work(self) -> None:
         while (item := self._waiting.get()) is not None:

@@ -194,7 +194,7 @@ class Courier:
     def _fetch_one(self, file: FarFile) -> None:
         target = self._run.inside(file.name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.partial")
+        partial = target.with_name(f".{target.name}.tmp")
         with open(partial, "wb") as written:
             while written.tell() < file.size:
                 part: bytes = self._ask("far_part", file.name, written.tell())

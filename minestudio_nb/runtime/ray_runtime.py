@@ -147,7 +147,7 @@ class RayRuntime:
         """Makes sure that a cluster that is not the session's own can run it, and finds out where its files will be."""
         if self.spec.address is None:
             return
-        marker, mark = self._run.path / f".seen-{secrets.token_hex(4)}", secrets.token_hex(16)
+        marker, mark = self._run.path / f".seen-{secrets.token_hex(4)}.tmp", secrets.token_hex(16)
         marker.write_text(mark, encoding="ascii")
         try:
             self.spec = replace(settle(self.spec, self._run, marker, mark), code=own_modules())

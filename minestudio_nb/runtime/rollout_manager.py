@@ -66,7 +66,9 @@ class RolloutManager:
     ) -> None:
         """``first_life`` is that of the first workers, and ``suffix`` ends the names of their actors."""
         self._spec = spec
-        self._first_life, self._suffix, self._paused = first_life, suffix, paused
+        self._first_life, self._suffix = first_life, suffix
+        self._paused, self._pauses = paused, 0
+        """Whether a pause is asked for, and how often that has changed: calls may arrive in another order."""
         self._ordered: dict[int, str] = {}
         """Why a worker is being killed."""
         self._buffer = buffer
@@ -133,11 +135,11 @@ class RolloutManager:
             )
             .remote(self._spec, index, self._first_life + deaths, self._buffer.actor, self._supervisor)
         )
-        if self._paused:
-            actor.pause.remote(True)
-        if self._weights is not None:
-            actor.set_weights.remote([self._weights])
-        with self._lock:
+        with self._lock:  # whatever is ordered or published meanwhile reaches it here, or as one of the workers
+            if self._paused:
+                actor.pause.remote(True, self._pauses)
+            if self._weights is not None:
+                actor.set_weights.remote([self._weights])
             self._workers[index] = _Worker(actor, actor.run.remote(), actor.whereabouts.remote())
 
     def watched(self) -> dict[str, Watched]:
@@ -161,10 +163,9 @@ class RolloutManager:
     def pause(self, paused: bool) -> None:
         """Lets no environment step from the next batch on, or lets all go on."""
         with self._lock:
-            self._paused = paused
-            actors = [worker.actor for worker in self._workers.values()]
-        for actor in actors:
-            actor.pause.remote(paused)
+            self._paused, self._pauses = paused, self._pauses + 1
+            for worker in self._workers.values():
+                worker.actor.pause.remote(paused, self._pauses)
 
     def alive(self) -> int:
         """Workers whose loop has not ended."""
@@ -174,8 +175,8 @@ class RolloutManager:
 
     def publish(self, weights: Any, version: int, timeout: float) -> None:
         """Puts new weights (a reference) into every worker's slot; returns when all that answer in time hold them."""
-        self._weights = weights
         with self._lock:
+            self._weights = weights
             waiting = {w.actor.set_weights.remote([weights]): index for index, w in self._workers.items()}
         if not waiting:
             return

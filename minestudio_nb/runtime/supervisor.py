@@ -30,11 +30,12 @@ from minestudio_nb.contracts.specs import EnvSpec
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.contracts.view import Tile
 from minestudio_nb.contracts.weights import WeightsPackage
+from minestudio_nb.errors import SessionStateError, TrainingError
 from minestudio_nb.runs import ENDED, RunDirectory, SessionRecord
 from minestudio_nb.runs.checkpoints import iteration_of, newest_first
 from minestudio_nb.runtime.base import Cursor, RuntimeSpec, Snapshot
 from minestudio_nb.runtime.buffer_service import BufferService
-from minestudio_nb.runtime.calls import PUBLISH_SECONDS, Restarting, call
+from minestudio_nb.runtime.calls import PUBLISH_SECONDS, call
 from minestudio_nb.runtime.claims import Claims, Holder
 from minestudio_nb.runtime.common import full_return_window, session_exporters, session_status, without_secrets
 from minestudio_nb.runtime.controls import Controls
@@ -55,8 +56,11 @@ logger = logging.getLogger(__name__)
 TILES_SECONDS = 1.0
 """How long a preview waits for a worker."""
 CONCURRENCY = {"telemetry": 1, "trainer": 4, "wait": 16}
-"""Threads per group of calls. Telemetry has one, so that what one sender sent stays in order; calls that wait have
-their own, so that a snapshot never waits behind them."""
+"""Threads per group of calls. Telemetry has one: what has arrived is taken in before what comes after it, though Ray
+does not promise that calls of one sender arrive in order. Calls that wait have their own, so that a snapshot never
+waits behind them."""
+READY_SECONDS = 50.0
+"""How long a call that needs environments or weights waits for a supervisor that is still starting them again."""
 
 BUFFER_SETTINGS = "rollout_config.replay_buffer_config."
 BUFFER = "replay buffer"
@@ -104,6 +108,11 @@ class Supervisor:
         self._stopped = False
         self._stop_reason = ""
         self._version = -1
+        """The newest that workers may hold."""
+        self._publishing = threading.Lock()
+        self._starting = threading.Lock()
+        self._rolling, self._published = threading.Event(), threading.Event()
+        """Whether environments run, and training too where it had begun; whether there are weights."""
         self._claimed_at = time.monotonic()
         self._env_spec: EnvSpec | None = None
         self._weights: Any = None
@@ -125,15 +134,19 @@ class Supervisor:
         """See :meth:`RolloutManager.start`."""
         spec = self._begin_rollout(timeout)
         self._phases.enter("rolling")
+        self._rolling.set()
         return spec
 
     def start_trainer(self) -> None:
-        """Starts training in the background, unless it was started before."""
-        assert self._env_spec is not None, "start_rollout comes first"
-        if self._training.started:
-            return
-        self._phases.enter("training")
-        self._training.start(self._env_spec)
+        """Starts training in the background, unless it was started before or the session is over."""
+        if not self._rolling.wait(READY_SECONDS) or self._env_spec is None:
+            raise SessionStateError(
+                f"start_trainer() needs environments that run, and within {READY_SECONDS:.0f} s there were none. Call "
+                "start_rollout() first, or look at the session's events."
+            )
+        with self._starting:
+            if not self._training.started and self._phases.enter("training"):
+                self._training.start(self._env_spec)
 
     def take_controls(self, holder: Holder, force: bool) -> str:
         """See :meth:`Claims.take`."""
@@ -197,6 +210,8 @@ class Supervisor:
 
     def newest_weights(self) -> list[Any]:
         """A reference to the newest WeightsPackage in a list, or an empty list before the first."""
+        if self._rolling.wait(READY_SECONDS) and self._training.started:
+            self._published.wait(READY_SECONDS)
         return [] if self._weights is None else [self._weights]
 
     def far_files(self) -> list[FarFile]:
@@ -225,7 +240,7 @@ class Supervisor:
                 return
             self._controls.stop()
             self._training.join(timeout * 0.6)
-            with contextlib.suppress(Restarting):
+            with contextlib.suppress(TrainingError):  # it is gone, or is being started again: nobody waits in it
                 call(self._buffer.close("the session stops"), what="the replay buffer")
             self._training.join(1.0)
             self._rollout.stop(max(1.0, deadline - time.monotonic() - 2.0))
@@ -270,19 +285,21 @@ class Supervisor:
     @ray.method(concurrency_group="trainer")
     def publish(self, package: WeightsPackage, collect: bool) -> None:
         """Brings new weights to all workers, then opens the gate of the next iteration, if there is one."""
-        self._weights = ray.put(package)  # a copy of this process's own, which a dying trainer does not take along
-        self._rollout.publish(self._weights, package.version, PUBLISH_SECONDS)
-        self._version = package.version
-        self._buffer.published(package.version, collect)
+        with self._publishing:  # what a trainer that died has begun ends first
+            self._version = package.version  # one that replaces this trainer begins above it, whoever holds it then
+            self._weights = ray.put(package)  # a copy of this process's own, which a dying trainer does not take along
+            self._published.set()
+            self._rollout.publish(self._weights, package.version, PUBLISH_SECONDS)
+            self._buffer.published(package.version, collect)
 
     @ray.method(concurrency_group="telemetry")
     def statistics(self) -> dict[str, Any]:
         """What a checkpoint keeps of the hub, after all that its caller has sent; see :meth:`Hub.get_state`."""
         return self._hub.get_state()
 
-    @ray.method(concurrency_group="trainer")
+    @ray.method(concurrency_group="telemetry")
     def rewind(self, iteration: int, state: Mapping[str, Any] | None) -> None:
-        """Goes back to a checkpoint; see :meth:`Hub.rewind`."""
+        """Goes back to a checkpoint, after all that a trainer which died has sent; see :meth:`Hub.rewind`."""
         self._hub.rewind(iteration, state)
 
     @ray.method(concurrency_group="trainer")
@@ -385,6 +402,7 @@ class Supervisor:
                 last = self._hub.last_point() or {"values": {}}
                 self._version = int(last["values"].get("train/policy_version", -1))
                 self._training.start(spec, None if folder is None else str(folder), self._suffix)
+            self._rolling.set()
         except Exception as error:
             logger.exception("the session could not be started again")
             self._fail(f"it could not be started again: {type(error).__name__}: {error}")

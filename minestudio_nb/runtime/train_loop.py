@@ -16,7 +16,7 @@ from minestudio_nb.errors import RankLostError
 from minestudio_nb.policies import build_policy, choose_device
 from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime.adapters import RemoteControl, RemotePublisher, RemoteStore, RemoteTelemetry
-from minestudio_nb.runtime.calls import LOOP, PUBLISH_SECONDS, call, patience
+from minestudio_nb.runtime.calls import LOOP, PUBLISH_SECONDS, Restarting, call, patience
 from minestudio_nb.runtime.training import RankProcess, TrainJob
 
 __all__ = ["train_loop"]
@@ -26,7 +26,7 @@ def train_loop(arguments: dict[str, Any]) -> None:
     """The function that Ray Train calls on each rank, with ``{"job": TrainJob}``.
 
     Rank 0 tells the supervisor why training ended. A rank that fails tells the cause before it raises, since what Ray
-    reports later is about processes. One that only misses another rank has no cause to tell: all are started again.
+    reports later is about processes. One that only misses another process has no cause to tell: training starts again.
     """
     job: TrainJob = arguments["job"]
     supervisor = job.supervisor
@@ -34,7 +34,7 @@ def train_loop(arguments: dict[str, Any]) -> None:
     call(supervisor.trainer_process.remote(_this_process()), what="the supervisor")
     try:
         reason = _train(job)
-    except RankLostError:
+    except (RankLostError, Restarting):
         raise
     except Exception as error:
         text = f"{type(error).__name__}: {error}"

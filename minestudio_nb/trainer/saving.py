@@ -18,6 +18,10 @@ from minestudio_nb.trainer.checkpoints import CheckpointStore, Frozen
 
 __all__ = ["CheckpointWriter"]
 
+WRITE_SECONDS = 600.0
+"""How long the writing of one checkpoint may take: the largest policies on slow network disks need minutes. Below
+``timeouts.training_step``, since training processes that are started again would find the same disk."""
+
 Tell = Callable[[str, str, Any], None]
 """Takes kind, message and severity of an event."""
 
@@ -51,12 +55,18 @@ class CheckpointWriter:
     def wait(self) -> Path | None:
         """Waits until nothing is being written; the folder of what was, None if that failed or there was none.
 
-        Raises what is no fault of the disk, such as a label that is none.
+        Raises what is no fault of the disk, such as a label that is none; CheckpointError where the disk takes
+        longer than WRITE_SECONDS.
         """
-        if self._thread is None:
+        thread, self._thread = self._thread, None
+        if thread is None:
             return None
-        self._thread.join()
-        self._thread = None
+        thread.join(WRITE_SECONDS)
+        if thread.is_alive():
+            raise CheckpointError(
+                f"A checkpoint is still being written to {self._store.directory} after {WRITE_SECONDS:.0f} s: the "
+                "disk, or the network to it, does not answer. Mend it, and go on from the newest checkpoint there."
+            )
         error, written = self._error, self._written
         self._error = self._written = None
         if isinstance(error, CheckpointError) and isinstance(error.__cause__, (OSError, SafetensorError)):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -13,7 +15,9 @@ from minestudio_nb.contracts.fragments import EpisodeSummary, StreamId
 from minestudio_nb.contracts.telemetry import Event
 from minestudio_nb.rollout.filming import episode_frames, film, store_episode
 from minestudio_nb.rollout.viewing import RecordedEpisode
+from minestudio_nb.runs import RunDirectory
 from minestudio_nb.runtime.common import FilmCrew
+from tests.runtime.ray_support import REPOSITORY, eventually
 
 
 def episode(steps: int = 6, side: int = 240) -> RecordedEpisode:
@@ -76,6 +80,28 @@ def test_a_film_crew_tells_what_it_filmed_and_survives_what_it_cannot(tmp_path: 
     assert [event.severity for event in told] == ["warning", "info"]
     assert Path(told[1].data["path"]).is_file() and told[1].data["length"] == 6 and told[1].data["stream"] == [1, 2]
     assert "return 6.00" in told[1].message
+
+
+ENDLESS_FILM = """
+import itertools, sys
+from pathlib import Path
+from tests.rollout.test_filming import episode, store_episode, summary
+long = episode()
+long.frames = itertools.cycle(long.frames)
+store_episode(Path(sys.argv[1]), long, summary(), 20)
+"""
+
+
+def test_who_is_killed_while_filming_leaves_nothing_half_written(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path, "killed")
+    store_episode(run.recordings, episode(), summary("whole"), 20)
+    whole = sorted(path.name for path in run.recordings.iterdir())
+    with subprocess.Popen([sys.executable, "-c", ENDLESS_FILM, str(run.recordings)], cwd=REPOSITORY) as process:
+        eventually(lambda: list(run.recordings.glob(".*/*.json")), 60.0, "a film that is being made")
+        process.kill()
+    assert sorted(path.name for path in run.recordings.glob("[!.]*")) == whole and len(whole) == 2
+    run.tidy()
+    assert sorted(path.name for path in run.recordings.iterdir()) == whole
 
 
 def test_without_room_for_a_video_nothing_of_it_is_left(tmp_path: Path) -> None:

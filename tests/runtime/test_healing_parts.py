@@ -73,16 +73,18 @@ def test_one_that_was_started_again_grants_nothing_before_it_is_told_what_it_mus
         store._knows = False
         assert (await store.beat())[2] is False
         assert await store.acquire(0, 7, 2, 3, 0.01) == 0
+        assert await store.forget_worker(2, 9) == 0
         late = asyncio.ensure_future(store.add(7, [meta(0, 0, 5, 3)], ["kept"]))
         with pytest.raises(StoreTimeoutError):
             await store.take(1, 3, 0.01)
-        await store.restore(3, {1: 8}, {"max_staleness": 5, "max_reuse": 2}, 1 << 32, None)
+        await store.restore(3, {1: 8, 2: 8}, {"max_staleness": 5, "max_reuse": 2}, 1 << 32, None)
         await late
         assert (await store.beat())[2] is True
         (taken,) = await store.take(1, 3, 1.0)
         assert taken.fragment_id == 1 << 32
         assert (store._core.max_staleness, store._core.max_reuse) == (5, 2)
         assert await store.acquire(1, 7, 0, 1, 0.0) is None, "of a worker that was replaced before"
+        assert await store.acquire(2, 9, 0, 1, 0.0) == 0, "of one whose replacement was told before"
         assert await store.acquire(0, 7, 2, 3, 0.0) == 0, "the gate is shut until weights come, or somebody asks"
         with pytest.raises(StoreTimeoutError):
             await store.take(4, 3, 0.0)

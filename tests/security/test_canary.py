@@ -139,6 +139,7 @@ def test_canaries_are_nowhere(leaky: None, tmp_path: Path, caplog: pytest.LogCap
         data = path.read_bytes()
         leaks += found_in(data, str(path.relative_to(tmp_path)))
         assert not PICKLE.match(data) and path.suffix not in (".pkl", ".pickle", ".pt", ".pth"), path
+    leaks += found_in(caplog.text, "the log")
     report = (tmp_path / "canary" / "report.html").read_text()
     leaks += [f"{live} in the report" for live in Markup(report).live]
     assert not leaks

@@ -146,7 +146,7 @@ class LogicalWorker:
     def beat(self) -> str:
         return ""
 
-    def pause(self, paused: bool) -> None:
+    def pause(self, paused: bool, number: int) -> None:
         return None
 
     def pid(self) -> int:

@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from minestudio_nb.errors import CheckpointError
-from minestudio_nb.trainer import Checkpoint, CheckpointStore
+from minestudio_nb.trainer import Checkpoint, CheckpointStore, saving
+from minestudio_nb.trainer.checkpoints import freeze_checkpoint
 from minestudio_nb.trainer.parameters import lay_out_as_parameters
 from tests.support.training import Bench, same_weights, small_config
 
@@ -43,7 +44,6 @@ def full_disk(room: int) -> Iterator[None]:
 WRITERS = """
 import os, signal, sys, time, torch
 from minestudio_nb.trainer import Checkpoint, CheckpointStore
-from minestudio_nb.trainer.parameters import lay_out_as_parameters
 
 def write(folder, told):
     store, number = CheckpointStore(folder), 0
@@ -237,6 +237,26 @@ def test_a_real_disk_without_room(tmp_path: Path) -> None:
         assert store.save(checkpoint(2)).is_dir() and store.load().iteration == 2
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_does_not_answer_is_waited_for_with_a_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hanging(CheckpointStore):
+        def write(self, frozen: Any, label: str = "", keep_interval: int = 1) -> Path:
+            assert answers.wait(60.0)
+            return super().write(frozen, label, keep_interval)
+
+    answers = threading.Event()
+    monkeypatch.setattr(saving, "WRITE_SECONDS", 0.1)
+    writer = saving.CheckpointWriter(Hanging(tmp_path), lambda kind, message, severity: None)
+    writer.begin(freeze_checkpoint(checkpoint(1)), "", 1)
+    try:
+        with pytest.raises(CheckpointError, match="still being written to"):
+            writer.wait()
+        assert writer.finish() is None, "it is not waited for twice"
+    finally:
+        answers.set()
 
 
 def test_training_does_not_wait_for_the_disk_except_for_the_checkpoint_before(tmp_path: Path) -> None:
