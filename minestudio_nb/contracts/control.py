@@ -32,8 +32,9 @@ class Edit:
 class ControlOrder:
     """What the trainer must do at an iteration border.
 
-    ``edits`` are those with a revision above the one that the trainer named when it asked. ``requests`` are one-shot
-    wishes by kind: ``"checkpoint"`` with a label, ``"record"`` with a number of episodes.
+    ``edits`` are those with a revision above the one that the trainer named when it asked. ``requests`` are the wishes
+    that no trainer has yet said to be done, oldest first: each with its ``number``, its ``kind`` and the rest by name,
+    ``"checkpoint"`` with a label, ``"record"`` with a number of episodes.
     """
 
     revision: int = 0

@@ -123,6 +123,9 @@ class ControlBox(Protocol):
     def answer(self, revision: int, status: EditStatus, iteration: int, reason: str = "") -> None:
         """Says what became of the edit with this revision."""
 
+    def done(self, number: int) -> None:
+        """Says that the request with this number was carried out. Until then every trainer that asks gets it."""
+
 
 class TelemetrySink(Protocol):
     """Where every part sends its numbers, events and finished episodes; never blocks for long, never raises."""

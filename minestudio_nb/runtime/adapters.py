@@ -103,6 +103,10 @@ class RemoteControl:
         """See the protocol."""
         call(self._supervisor.answer_edit.remote(revision, status, iteration, reason), what="the supervisor")
 
+    def done(self, number: int) -> None:
+        """See the protocol."""
+        call(self._supervisor.request_done.remote(number), what="the supervisor")
+
 
 class RemotePublisher:
     """:class:`~minestudio_nb.contracts.protocols.WeightsPublisher`: the supervisor passes weights on to all workers."""

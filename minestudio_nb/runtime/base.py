@@ -61,7 +61,7 @@ class RuntimeSpec:
 
 @dataclass(frozen=True)
 class Cursor:
-    """How much a reader has seen: numbers of points, events and episodes, and how often some were taken back."""
+    """How much a reader has seen: numbers of points, events, episodes; ``rewinds`` grows where some no longer hold."""
 
     points: int = 0
     events: int = 0

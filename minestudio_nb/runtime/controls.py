@@ -14,7 +14,10 @@ from typing import Any
 from minestudio_nb.contracts.control import ControlOrder, Edit, EditStatus
 from minestudio_nb.errors import SessionStateError
 
-__all__ = ["Controls"]
+__all__ = ["Controls", "Request"]
+
+Request = Mapping[str, Any]
+"""``number``, counted from 1, ``kind``, and the rest by name; see :class:`ControlOrder`."""
 
 
 class Controls:
@@ -24,9 +27,10 @@ class Controls:
         self,
         edits: Sequence[Edit] = (),
         paused: bool = False,
-        keep: Callable[[bool, Sequence[Edit]], None] = lambda paused, edits: None,
+        requests: Sequence[Request] = (),
+        keep: Callable[[bool, Sequence[Edit], Sequence[Request]], None] = lambda paused, edits, requests: None,
     ) -> None:
-        """``edits`` and ``paused`` are from before; ``keep`` gets both whenever one of them changes."""
+        """``edits``, ``paused`` and ``requests`` are from before; ``keep`` gets all whenever one of them changes."""
         self._changed = threading.Condition()
         self._changes = 0
         self._changes_read = 0
@@ -34,7 +38,8 @@ class Controls:
         self._paused = paused
         self._keep = keep
         self._stop = False
-        self._requests: list[Mapping[str, Any]] = []
+        self._requests = {int(request["number"]): request for request in requests}
+        self._requested = max(self._requests, default=0)
 
     # What a user does.
 
@@ -63,9 +68,13 @@ class Controls:
         self._set(paused=False, stop=True)
 
     def request(self, kind: str, **arguments: Any) -> None:
-        """A one-shot wish, handed out once with the next :meth:`read`."""
+        """A wish, handed out with each :meth:`read` until a trainer says that it is :meth:`done`.
+
+        So it is not lost with a trainer that dies after reading it, and may be carried out twice.
+        """
         with self._changed:
-            self._requests.append({"kind": kind, **arguments})
+            self._requested += 1
+            self._requests[self._requested] = {"number": self._requested, "kind": kind, **arguments}
             self._touch()
 
     def edits(self) -> tuple[Edit, ...]:
@@ -86,7 +95,7 @@ class Controls:
     # What the trainer does.
 
     def read(self, revision: int) -> ControlOrder:
-        """The order in force, with the edits newer than ``revision``. Requests are handed out once."""
+        """The order in force, with the edits newer than ``revision`` and the requests that are not done."""
         with self._changed:
             return self._order(revision)
 
@@ -105,17 +114,22 @@ class Controls:
         with self._changed:
             edit = self._edits[revision - 1]
             self._edits[revision - 1] = replace(edit, status=status, iteration=iteration, reason=reason)
-            self._keep(self._paused, self._edits)
+            self._write_down()
+
+    def done(self, number: int) -> None:
+        """Forgets the request with this number, which was carried out; does nothing where that was said before."""
+        with self._changed:
+            if self._requests.pop(number, None) is not None:
+                self._write_down()
 
     def _order(self, revision: int) -> ControlOrder:
         self._changes_read = self._changes
-        requests, self._requests = tuple(self._requests), []
         return ControlOrder(
             revision=len(self._edits),
             edits=tuple(edit for edit in self._edits if edit.revision > revision),
             paused=self._paused,
             stop=self._stop,
-            requests=requests,
+            requests=tuple(self._requests.values()),
         )
 
     def _set(self, *, paused: bool, stop: bool = False) -> None:
@@ -123,7 +137,10 @@ class Controls:
             self._paused, self._stop = paused, self._stop or stop
             self._touch()
 
+    def _write_down(self) -> None:
+        self._keep(self._paused, self._edits, tuple(self._requests.values()))
+
     def _touch(self) -> None:
-        self._keep(self._paused, self._edits)
+        self._write_down()
         self._changes += 1
         self._changed.notify_all()

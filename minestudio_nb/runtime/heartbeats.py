@@ -7,15 +7,18 @@ what an answer takes; and only time counts in which the supervisor itself was ru
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 __all__ = ["BEAT_SECONDS", "Heartbeats", "Watched"]
+
+logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5.0
 """How often each process is asked, or a quarter of the limit where that is shorter."""
@@ -38,7 +41,7 @@ class _Asked:
     answer: Any
     """The call that was not answered yet."""
     silent: float = 0.0
-    """Seconds since it was asked."""
+    """Seconds since it was asked, or since a failed beat before this one was."""
 
 
 class Heartbeats:
@@ -78,9 +81,14 @@ class Heartbeats:
         done = ray.wait(list(waiting), num_returns=len(waiting), timeout=0)[0] if waiting else []
         for reference in done:
             name = waiting[reference]
-            actor = self._asked.pop(name).actor
+            asked = self._asked.pop(name)
+            actor = asked.actor
             try:
                 answer = ray.get(reference, timeout=self._limit)
+            except RayTaskError as error:  # it lives, but its beat failed: that is no sign of life
+                logger.warning("The beat of the %s failed: %s", name, error.cause)
+                self._asked[name] = _Asked(actor, processes[name].ask(actor), asked.silent)
+                continue
             except RayError:
                 continue  # it died, which others see; it is asked again where it comes back
             self._heard[name] = actor

@@ -16,6 +16,7 @@ from typing import Any
 from minestudio_nb.contracts.control import Edit
 from minestudio_nb.runs import RunDirectory, write_atomically
 from minestudio_nb.runtime.claims import Holder
+from minestudio_nb.runtime.controls import Request
 
 __all__ = ["FILE", "Keeper", "Kept"]
 
@@ -32,6 +33,8 @@ class Kept:
     """How many supervisors this run directory has had before."""
     paused: bool = False
     edits: tuple[Edit, ...] = ()
+    requests: tuple[Request, ...] = ()
+    """Wishes that no trainer has said to be done."""
     holder: Holder | None = None
     """Who held the controls last."""
     deaths: tuple[str, ...] = ()
@@ -48,7 +51,11 @@ class Kept:
             edits = tuple(Edit(**edit) for edit in known.pop("edits", ()))
             holder = known.pop("holder", None)
             deaths = tuple(known.pop("deaths", ()))
-            return cls(**known, edits=edits, deaths=deaths, holder=None if holder is None else Holder(**holder))
+            requests = tuple(known.pop("requests", ()))
+            if not all(isinstance(request.get("number"), int) and "kind" in request for request in requests):
+                raise ValueError("a request in it has no number or no kind")
+            holder = None if holder is None else Holder(**holder)
+            return cls(**known, edits=edits, requests=requests, deaths=deaths, holder=holder)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -74,9 +81,9 @@ class Keeper:
         self.kept = replace(self.before or Kept(), life=life)
         self._write()
 
-    def orders(self, paused: bool, edits: Sequence[Edit]) -> None:
+    def orders(self, paused: bool, edits: Sequence[Edit], requests: Sequence[Request]) -> None:
         """Writes down what users have ordered."""
-        self._change(paused=paused, edits=tuple(edits))
+        self._change(paused=paused, edits=tuple(edits), requests=tuple(requests))
 
     def holder(self, holder: Holder | None) -> None:
         """Writes down who holds the controls."""

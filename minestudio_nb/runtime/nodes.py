@@ -157,13 +157,16 @@ def living_nodes() -> list[NodeRecord]:
 def start_node(settings: NodeSettings) -> NodeRecord:
     """Starts a node and returns when it belongs to the cluster; it stays until :func:`stop_node`.
 
-    Raises RunError when one of that name runs here already, ResourceError when a port is taken, the head cannot be
-    reached or refuses the token, or the node does not come up; nothing is left running then.
+    Raises RunError when one of that name runs here already, ResourceError when a port is taken, there is no
+    directory ``temp_dir``, the head cannot be reached or refuses the token, or the node does not come up; nothing is
+    left running then.
     """
     check_run_name(settings.name)
     if any(node.name == settings.name for node in living_nodes()):
         raise RunError(f"A node named {settings.name!r} runs on this machine already. Stop it, or give another --name.")
     settings.ports.require_free()
+    if settings.temp_dir is not None:
+        _require_directory(settings.temp_dir)
     token = ensure_token(make=settings.head_address is None)
     if settings.head_address is not None:
         adopt_token(None if token is None else str(token))
@@ -200,10 +203,20 @@ def _path(name: str) -> Path:
     return directory() / f"{name}.json"
 
 
+def _require_directory(path: str) -> None:
+    """ResourceError where Ray could not put its files into ``path``."""
+    what = "does not exist" if not os.path.exists(path) else "is no directory" if not os.path.isdir(path) else ""
+    if what or not os.access(path, os.W_OK | os.X_OK):
+        raise ResourceError(
+            f"--temp-dir takes a directory in which files can be made; {path!r} {what or 'cannot be written to'}. "
+            "Make it first, or leave the option out for a new one in /tmp."
+        )
+
+
 def _try_start(settings: NodeSettings, token: Path | None, log: Path) -> NodeRecord | None:
     """One attempt; None when the node did not come up in time, and nothing of it runs any more."""
     cluster_id = secrets.token_hex(16)
-    temp_dir = settings.temp_dir or tempfile.mkdtemp(prefix="msnb-")
+    temp_dir = os.path.abspath(settings.temp_dir or tempfile.mkdtemp(prefix="msnb-"))
     with open(log, "ab") as output:
         begin = output.tell()
         process = subprocess.Popen(

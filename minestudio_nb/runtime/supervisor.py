@@ -91,8 +91,8 @@ class Supervisor:
         self._resources = ResourceMeter(self._processes, object_store_use, cpus)
         window = config.rollout_config.episode_statistics_config.window
         self._secrets = spec.config.secrets()
-        self._hub = Hub.reload(run, session_exporters(spec, run), self._resources, window, self._secrets.hide)
-        self._controls = Controls(kept.edits, kept.paused, self._keeper.orders)
+        self._hub = Hub.reload(run, session_exporters(spec, run), self._resources, window, self._secrets.hide, life)
+        self._controls = Controls(kept.edits, kept.paused, kept.requests, self._keeper.orders)
         self._phases = Phases(spec, "ray", run, lambda: self._controls.paused, before)
         self._claims = Claims(kept.holder if again else holder, self._tell_controls, self._keeper.holder)
         self._buffer = BufferService(spec, chosen_schedule(config, cpus), me, life, self._hub, self._fail, self._suffix)
@@ -198,7 +198,7 @@ class Supervisor:
         self._phases.look()
 
     def request(self, kind: str, arguments: Mapping[str, Any]) -> None:
-        """A one-shot wish: recording goes to the workers, everything else to the trainer's next border."""
+        """A wish: recording goes to the workers, everything else to the trainer's next border."""
         if kind == "record":
             self.forward({"kind": kind, **arguments})
         else:
@@ -264,6 +264,11 @@ class Supervisor:
     def answer_edit(self, revision: int, status: EditStatus, iteration: int, reason: str) -> None:
         """Records what became of an edit."""
         self._controls.answer(revision, status, iteration, reason)
+
+    @ray.method(concurrency_group="trainer")
+    def request_done(self, number: int) -> None:
+        """A request was carried out; see :meth:`Controls.done`."""
+        self._controls.done(number)
 
     @ray.method(concurrency_group="trainer")
     def edited(self, key: str, value: Any) -> None:

@@ -62,7 +62,8 @@ class News:
     events_seen: int = 0
     episodes_seen: int = 0
     rewinds: int = 0
-    """How often what came after a checkpoint was taken back, see :meth:`Hub.rewind`."""
+    """Grows whenever what a reader has seen may no longer hold: what came after a checkpoint was taken back, see
+    :meth:`Hub.rewind`, or another hub took over."""
 
 
 class _Ring(Generic[T]):
@@ -105,6 +106,8 @@ class Hub:
         resources: what the session uses of its machine, for the metrics ``system/...``.
         window: episodes in ``episode/return_window``.
         hide: takes secrets out of what events say, before anybody sees them.
+        rewinds: where :attr:`News.rewinds` begins. A hub that replaces another begins above it, so that readers of the
+            other notice.
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class Hub:
         resources: ResourceMeter | None = None,
         window: int = RETURN_WINDOW,
         hide: Callable[[Any], Any] | None = None,
+        rewinds: int = 0,
     ) -> None:
         self._lock = threading.RLock()
         self._hide = hide
@@ -125,7 +129,7 @@ class Hub:
         self._open_episodes: list[EpisodeSummary] = []
         self._env_steps = 0
         self._begun_with = 0
-        self._rewinds = 0
+        self._rewinds = rewinds
         self._closed_at = math.nan
         self._warned: set[str] = set()
         self._resources = resources
@@ -144,9 +148,10 @@ class Hub:
         resources: ResourceMeter | None = None,
         window: int = RETURN_WINDOW,
         hide: Callable[[Any], Any] | None = None,
+        rewinds: int = 0,
     ) -> Hub:
         """A hub that goes on where the one that wrote ``files`` stopped. What was merged but not closed is lost."""
-        hub = cls(files, (), resources, window, hide)
+        hub = cls(files, (), resources, window, hide, rewinds)
         history = _read(files.metrics, files.events, files.episodes)
         for point in history.points:
             hub._points.add(point)
@@ -218,7 +223,7 @@ class Hub:
     def news(self, points: int = 0, events: int = 0, episodes: int = 0, rewinds: int | None = None) -> News:
         """What came after the first ``points`` points, ``events`` events and ``episodes`` episodes of the session.
 
-        A reader that gives an older number of ``rewinds`` than there is now gets all points and episodes that are held.
+        A reader that gives another number of ``rewinds`` than there is now gets all points and episodes that are held.
         """
         with self._lock:
             if rewinds not in (None, self._rewinds):

@@ -371,6 +371,8 @@ class TrainingLoop(ABC):
                     self.event("checkpoint", f"Checkpoint {path.name} written on request.")
             elif self.is_main and self._on_request:
                 self._on_request(request)
+            if self.is_main:  # one that dies before this leaves it to the next, which replaces what this one has saved
+                self.control.done(request["number"])
 
     def _apply_edit(self, edit: Edit) -> None:
         """Takes an edit, or rejects it, and tells what became of it.

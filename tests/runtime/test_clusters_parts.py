@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import socket
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from minestudio_nb import cluster
 from minestudio_nb.config import load_config
 from minestudio_nb.errors import ConfigError, ResourceError, RunError
 from minestudio_nb.runs import RunDirectory
@@ -175,6 +177,20 @@ def test_a_port_that_is_taken_is_named() -> None:
     ports.require_free()
     with socket.create_server(("", first + 7)), pytest.raises(ResourceError, match=f"Port {first + 7} cannot be used"):
         ports.require_free()
+
+
+def test_a_directory_for_rays_files_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MSNB_NODES", str(tmp_path / "nodes"))
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    first = free_block(8)
+    ports = ["--port", str(first), "--client-port", str(first + 1), "--node-ports", str(first + 2)]
+    (tmp_path / "file").touch()
+    for wrong, why in ((tmp_path / "none", "does not exist"), (tmp_path / "file", "is no directory")):
+        said = io.StringIO()
+        assert cluster.main(["head", *ports, "--temp-dir", str(wrong)], out=said) == 2
+        assert said.getvalue().startswith("ResourceError: --temp-dir takes a directory in which files can be made; ")
+        assert f"{str(wrong)!r} {why}. Make it first" in said.getvalue()
+    assert not (tmp_path / "token").exists() and not (tmp_path / "nodes").exists()
 
 
 def test_a_worker_needs_the_token_of_its_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

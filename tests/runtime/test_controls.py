@@ -30,10 +30,21 @@ def test_an_answer_is_kept_with_its_edit():
     assert "must be in" in box.edits()[1].reason
 
 
-def test_requests_are_handed_out_once():
+def test_requests_are_handed_out_until_a_trainer_says_that_they_are_done():
     box = Controls()
     box.request("checkpoint", label="mine")
-    assert box.read(0).requests == ({"kind": "checkpoint", "label": "mine"},)
+    box.request("record", episodes=3)
+    first = {"number": 1, "kind": "checkpoint", "label": "mine"}
+    second = {"number": 2, "kind": "record", "episodes": 3}
+    assert box.read(0).requests == (first, second)
+    assert box.read(0).requests == (first, second), "the trainer that read them died"
+    box.done(1)
+    assert box.read(0).requests == (second,)
+    box.request("checkpoint", label="mine")  # another wish, not the one that is done
+    box.done(1)
+    assert [request["number"] for request in box.read(0).requests] == [2, 3]
+    box.done(3)
+    box.done(2)
     assert box.read(0).requests == ()
 
 

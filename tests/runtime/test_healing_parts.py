@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 
 from minestudio_nb.config.schema import OnlineConfig
 from minestudio_nb.contracts.control import Edit
@@ -107,6 +107,10 @@ def test_orders_outlive_the_supervisor(tmp_path: Path) -> None:
     controls.edit("train_config.freeze", ["a", "b"])
     controls.answer(1, "applied", 12)
     controls.pause()
+    for label in ("written", "unwritten"):
+        controls.request("checkpoint", label=label)
+    assert len(controls.read(0).requests) == 2
+    controls.done(1)
     claims.take(holder(2), force=True)
     second = Keeper(run, again=True)
     assert second.before is not None
@@ -116,7 +120,12 @@ def test_orders_outlive_the_supervisor(tmp_path: Path) -> None:
         Edit(2, "train_config.freeze", ["a", "b"]),
     )
     assert (kept.paused, kept.holder, kept.life) == (True, holder(2), 1)
-    again = Controls(kept.edits, kept.paused, second.orders)
+    unwritten = {"number": 2, "kind": "checkpoint", "label": "unwritten"}
+    assert kept.requests == (unwritten,), "no trainer has said that it is done"
+    again = Controls(kept.edits, kept.paused, kept.requests, second.orders)
+    assert again.read(0).requests == (unwritten,)
+    again.request("checkpoint", label="later")
+    assert [request["number"] for request in again.read(0).requests] == [2, 3]
     assert again.edit("lead", 2).revision == 3
     assert again.read(2).paused
     assert [second.died(name) for name in ("", "", "iteration_000004")] == [1, 2, 1]
@@ -127,7 +136,10 @@ def test_orders_outlive_the_supervisor(tmp_path: Path) -> None:
     assert third.kept == Kept(life=2), "another session in the same directory: other seeds, no old orders"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"life": 3, "edits": [{"wrong": 1}]}', '{"holder": 5}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"life": 3, "edits": [{"wrong": 1}]}', '{"holder": 5}', '{"requests": [{"kind": "checkpoint"}]}'],
+)
 def test_what_cannot_be_read_is_as_if_it_were_not_there(text: str, tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path, "torn")
     (run.path / FILE).write_text(text)
@@ -201,9 +213,12 @@ def test_heartbeats_find_the_silent_and_blame_nobody_else(monkeypatch: pytest.Mo
     beats = heartbeats.Heartbeats(limit=60.0, start_limit=300.0)
     answered: list[Any] = []
     silent: list[tuple[str, float]] = []
-    actors = {name: object() for name in ("up", "well", "starting", "dying")}
-    processes = {name: heartbeats.Watched(actor, clock.ask, name == "up") for name, actor in actors.items()}
-    clock.answers = {actors["well"]: "fine", actors["dying"]: RayActorError()}
+    actors = {name: object() for name in ("up", "well", "starting", "dying", "failing")}
+    processes = {
+        name: heartbeats.Watched(actor, clock.ask, name in ("up", "failing")) for name, actor in actors.items()
+    }
+    failed = RayTaskError("beat", "its traceback", ValueError("broken"))
+    clock.answers = {actors["well"]: "fine", actors["dying"]: RayActorError(), actors["failing"]: failed}
 
     def look(after: float) -> None:
         clock.now += after
@@ -213,13 +228,16 @@ def test_heartbeats_find_the_silent_and_blame_nobody_else(monkeypatch: pytest.Mo
     for _ in range(13):
         look(5.0)
     assert answered == [("well", "fine")] * 12
-    assert not silent and beats.silence() == {"up": 60, "starting": 60}
+    assert not silent and beats.silence() == {"up": 60, "starting": 60, "failing": 60}
+    assert len([actor for actor, _ in clock.asked if actor is actors["failing"]]) == 13, "it is asked again each time"
     look(1000.0)  # the supervisor itself was held up: that counts as two looks
-    assert silent == [("up", 70.0)]
+    assert sorted(silent) == [("failing", 70.0), ("up", 70.0)], "a beat that fails is no sign of life"
+    clock.answers[actors["failing"]] = "mended"
     del clock.answers[actors["well"]]
     for _ in range(14):
         look(5.0)
-    assert [name for name, _ in silent] == ["up", "up", "well"]
+    assert [name for name, _ in silent if name != "failing"] == ["up", "up", "well"]
+    assert len(silent) == 4 and "failing" not in beats.silence()
     for _ in range(40):
         look(5.0)
     assert [seconds for name, seconds in silent if name == "starting"] == [305.0]

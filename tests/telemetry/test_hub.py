@@ -192,6 +192,27 @@ def test_what_came_after_a_checkpoint_is_taken_back_with_steps_and_episodes(run:
     assert not later.points and not later.episodes
 
 
+def test_a_reader_that_missed_what_a_second_supervisor_took_back_gets_all_anew(run: RunDirectory) -> None:
+    hub = Hub.reload(run)
+    for k in (1, 2, 3):
+        hub.iteration(k, batch(rollout__env_steps=10))
+    hub.rewind(2)
+    hub.iteration(3, batch(rollout__env_steps=11))
+    seen = hub.news()
+    assert seen.rewinds == 1
+    hub.close()
+    again = Hub.reload(run, rewinds=1 << 16)
+    again.rewind(2)
+    again.iteration(3, batch(rollout__env_steps=12))
+    news = again.news(seen.points_seen, rewinds=seen.rewinds)
+    again.close()
+    assert [point["values"]["rollout/env_steps"] for point in news.points] == [10, 10, 12]
+    assert news.rewinds == (1 << 16) + 1
+    unchanged = Hub.reload(run, rewinds=2 << 16)  # dies before anything is taken back
+    assert len(unchanged.news(3, rewinds=news.rewinds).points) == 3
+    unchanged.close()
+
+
 def test_more_is_taken_back_than_the_rings_hold(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("POINTS_KEPT", "EPISODES_KEPT"):
         monkeypatch.setattr(hub_module, name, 3)

@@ -209,8 +209,33 @@ def test_requests_are_served_at_the_border(tmp_path: Path) -> None:
     bench.control.request("checkpoint", label="before")
     bench.control.request("record", episodes=2)
     bench.run()
-    assert (tmp_path / "iteration_000000-before").is_dir() and asked == [{"kind": "record", "episodes": 2}]
-    assert "checkpoint" in bench.telemetry.kinds()
+    assert (tmp_path / "iteration_000000-before").is_dir() and asked == [{"number": 2, "kind": "record", "episodes": 2}]
+    assert [event.kind for event in bench.telemetry.told].count("checkpoint") == 1, "carried out once"
+    assert bench.control.read(0).requests == ()
+
+
+def test_a_request_is_left_to_the_next_trainer_by_one_that_dies_before_it_is_done(tmp_path: Path) -> None:
+    class Died(BaseException):
+        """As sudden as SIGKILL for what the trainer could still say."""
+
+    def die(request: Any) -> None:
+        raise Died
+
+    store = CheckpointStore(tmp_path)
+    first = Bench(checkpoints=store, on_request=die)
+    first.control.request("checkpoint", label="mine")
+    first.control.request("record", episodes=2)
+    with pytest.raises(Died):
+        first.run()
+    assert [request["kind"] for request in first.control.read(0).requests] == ["record"]
+    first.control.request("checkpoint", label="mine")
+    asked: list[Any] = []
+    second = Bench(small_config(resume="latest"), checkpoints=store, on_request=asked.append)
+    second.control = second.trainer.control = first.control
+    second.run()
+    assert [request["episodes"] for request in asked] == [2] and first.control.read(0).requests == ()
+    assert [path.name for path in store.folders() if "-" in path.name] == ["iteration_000000-mine"], "in its place"
+    assert store.load(tmp_path / "iteration_000000-mine").iteration == 0
 
 
 # Lost data.
