@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from minestudio_nb.runtime.processes import CLUSTER_MARK
+from minestudio_nb.trainer.checkpoints import LATEST, CheckpointStore, find_checkpoints, read_newest
 from tests.runtime.ray_support import REPOSITORY
 
 MINUTES = float(os.environ.get("MSNB_SOAK_MINUTES", "30"))
@@ -26,6 +28,19 @@ GROWTH_BYTES = 150 * 2**20
 
 def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def check_newest_checkpoint(run: Path) -> None:
+    """It is that of the last iteration, as it was written by its checksums, with all that a trainer goes on from."""
+    store = CheckpointStore(run / "checkpoints")
+    folder, checkpoint, problems = read_newest(find_checkpoints(LATEST, store))
+    assert not problems and folder == store.newest()
+    last = rows(run / "metrics.jsonl")[-1]
+    progress = checkpoint.state["progress"]
+    assert checkpoint.iteration == progress["iteration"] == last["iteration"]
+    assert progress["version"] == last["values"]["train/policy_version"]
+    assert checkpoint.weights and all(torch.isfinite(tensor).all() for tensor in checkpoint.weights.values())
+    assert len(checkpoint.optimizer["state"]) > 0
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +101,12 @@ def test_what_was_played_adds_up(soaked: tuple[dict[str, Any], Path]) -> None:
     # A supervisor that died knew of episodes, which are on disk, and of steps of the open iteration, which are not.
     forgotten = 3 * STEPS_PER_ITERATION * (1 + sum(n for name, n in seen["killed"].items() if "supervisor" in name))
     assert sum(row["length"] for row in episodes) <= steps[-1] + forgotten
+
+
+@pytest.mark.full
+@pytest.mark.timeout(60 * MINUTES + 2000)
+def test_what_a_resume_would_read_is_whole(soaked: tuple[dict[str, Any], Path]) -> None:
+    check_newest_checkpoint(soaked[1])
 
 
 @pytest.mark.full
