@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import signal
@@ -25,6 +26,7 @@ from minestudio_nb.environments.build import env_seed
 from minestudio_nb.runtime.adapters import RemotePublisher, RemoteStore
 from minestudio_nb.runtime.base import Cursor
 from minestudio_nb.runtime.calls import call
+from minestudio_nb.runtime.kept import FILE
 from minestudio_nb.runtime.names import find_actor
 from minestudio_nb.runtime.ray_runtime import RayRuntime
 from minestudio_nb.trainer import PPOTrainer, register_trainer
@@ -204,7 +206,9 @@ def test_a_supervisor_that_is_killed_comes_back_with_orders_and_checkpoint(
     eventually(lambda: [e for e in runtime.snapshot(Cursor()).edits if e.status == "applied"], HEALED)
     worker = pid_of(runtime, "rollout worker 0")
     supervisor = find_actor("again", "supervisor")
-    os.kill(call(supervisor.pid.remote()), signal.SIGKILL)
+    number = call(supervisor.pid.remote())
+    runtime.request("checkpoint", label="asked")
+    os.kill(number, signal.SIGKILL)
     event = told(runtime, "supervisor_restart")
     assert "goes on from the checkpoint iteration_" in event.message
     before = len(points(runtime))
@@ -220,6 +224,8 @@ def test_a_supervisor_that_is_killed_comes_back_with_orders_and_checkpoint(
     assert (edit.revision, edit.status, edit.value) == (1, "applied", 1e-5)
     assert [event.kind for event in runtime.snapshot(Cursor()).events].count("edit") == 1, "it is told once"
     assert runtime.edit("train_config.ppo_clip", 0.1).revision == 2
+    assert list((tmp_path / "again" / "checkpoints").glob("iteration_*-asked")), "a wish is not lost with who took it"
+    assert json.loads((tmp_path / "again" / FILE).read_text())["requests"] == []
     assert runtime.snapshot(Cursor()).held_by == ""
 
 
