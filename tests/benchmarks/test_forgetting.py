@@ -43,7 +43,7 @@ def test_the_second_task_differs_from_the_first_in_its_animals_and_rewards_alone
 
 def test_the_arms_differ_in_rho_alone() -> None:
     with_kl, without = (load(job).config.train_config for job in find("forgetting").jobs()[:2])
-    assert (with_kl.kl_divergence_coef_rho, without.kl_divergence_coef_rho) == (0.1, 0.0)
+    assert (with_kl.kl_divergence_coef_rho, without.kl_divergence_coef_rho) == (0.08, 0.0)
     arms: tuple[Arm, ...] = find("forgetting").arms
     assert [len(arm.overrides) for arm in arms] == [1, 0] and arms[0].train is arms[1].train
 

@@ -59,7 +59,7 @@ def test_views_of_a_session_on_ray(runtime: RayRuntime) -> None:
 
     status = runtime.snapshot(Cursor()).status
     rows = eventually(lambda: _alive(runtime), what="process ids")
-    assert [row["role"] for row in rows] == ["rollout worker 0", "rollout worker 1"]
+    assert [row["role"] for row in rows] == ["rollout worker 0", "rollout worker 1", "replay buffer"]
     resources = status["resources"]
     assert 0 <= resources["object_store_fraction"] <= 1 and resources["memory_bytes"] > 1e8 and resources["cores"] >= 1
 
