@@ -62,6 +62,7 @@ def none_left(mark: str, but: int = -1) -> bool:
     return not [process for process in processes_started_for(mark) if process.pid != but]
 
 
+@pytest.mark.full
 def test_failed_start_and_stop_leave_no_process(tmp_path: Path) -> None:
     code = """
 def broken_env():

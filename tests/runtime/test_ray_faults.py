@@ -168,6 +168,7 @@ def hanging_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return HangingTrainer.__name__
 
 
+@pytest.mark.full
 def test_training_that_stands_still_in_a_living_process_is_begun_again(
     ray_cluster: str, tmp_path: Path, stopping: list[RayRuntime], hanging_trainer: str
 ) -> None:

@@ -88,7 +88,7 @@ def iterations(runtime: RayRuntime, count: int, first: int = 0) -> list[Fragment
     return fragments
 
 
-@pytest.mark.parametrize("execution", ["in_worker", "processes"])
+@pytest.mark.parametrize("execution", [pytest.param("in_worker", marks=pytest.mark.full), "processes"])
 def test_streams_are_whole(execution: str, ray_cluster: str, tmp_path: Path, stopping: list[RayRuntime]) -> None:
     spec = small_spec(f"plumbing-{execution}", tmp_path, counting_config(execution), address=ray_cluster)
     runtime = RayRuntime(spec)

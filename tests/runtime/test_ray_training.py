@@ -106,6 +106,7 @@ def test_a_killed_trainer_goes_on_from_its_checkpoint(
     assert versions == sorted(versions)
 
 
+@pytest.mark.full
 def test_a_policy_that_cannot_be_built_fails_with_its_cause(
     ray_cluster: str, tmp_path: Path, stopping: list[RayRuntime]
 ) -> None:
@@ -203,7 +204,8 @@ online_dict = {
 """
 
 
-@pytest.mark.parametrize("defined", ["in_a_notebook", pytest.param("in_the_configuration", marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("defined", ["in_a_notebook", "in_the_configuration"])
 def test_a_trainer_of_ones_own_travels(
     defined: str, ray_cluster: str, tmp_path: Path, stopping: list[RayRuntime], monkeypatch: pytest.MonkeyPatch
 ) -> None:

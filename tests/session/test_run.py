@@ -119,7 +119,7 @@ def _marked(mark: str) -> list[psutil.Process]:
     [
         ("inline", signal.SIGINT),
         ("inline", signal.SIGTERM),
-        ("ray", signal.SIGINT),
+        pytest.param("ray", signal.SIGINT, marks=pytest.mark.full),
         pytest.param("ray", signal.SIGTERM, marks=pytest.mark.full),
     ],
 )

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -149,6 +150,9 @@ def test_what_is_taken_back_is_not_in_tensorboard_s_curves(
     curve = [(100, 1.0), (200, 0.5), (500, pytest.approx(1 / 3))]
     if whole_session:  # one that was killed goes on from disk in another process
         hub.close()
+        begun = int(time.time())
+        while int(time.time()) == begun:  # files are read in the order of the seconds in which they were begun
+            time.sleep(0.05)
         hub = Hub.reload(run, exporters=make_exporters(run.path, "run", tensorboard=True))
         hub.rewind(2, state)
         close_iterations(hub, 2, first=3)
